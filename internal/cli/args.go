@@ -33,7 +33,8 @@ type Option struct {
 //   - An option that takes a value takes the next word, whatever it looks like.
 //   - Short options are taken apart: -qv is -q -v, -Cdir is -C=dir. Long ones
 //     may have one dash.
-//   - "help" and "h" are options of every level.
+//   - "help" and "h" are options of every level. One that is given falls back to
+//     its command alone: the library would take an argument for a help topic.
 //   - An option without its value is left as the last word, so that the library
 //     says so instead of taking the next thing for the value.
 //   - The words after a Raw command stay as they are, options of the root too.
@@ -42,16 +43,18 @@ type Option struct {
 // "help" in first place still means help.
 func Arrange(args []string, spec ArgSpec) []string {
 	l := read(args, spec)
+	for _, o := range l.options {
+		if o.lacksValue || o.has("help") && o.on() {
+			return append(slices.Clone(l.words[:o.level]), o.words...)
+		}
+	}
 	var out []string
 	for level := range l.path {
 		if level > 0 {
 			out = append(out, l.words[level-1])
 		}
 		for _, o := range l.options {
-			switch {
-			case o.lacksValue:
-				return append(slices.Clone(l.words[:o.level]), o.words...)
-			case o.level == level:
+			if o.level == level {
 				out = append(out, o.words...)
 			}
 		}
@@ -68,12 +71,9 @@ func Arrange(args []string, spec ArgSpec) []string {
 func Given(args []string, spec ArgSpec, name string) bool {
 	given := false
 	for _, o := range read(args, spec).options {
-		if !o.known || !slices.Contains(o.names, name) {
-			continue
+		if o.has(name) {
+			given = o.on()
 		}
-		_, value, has := strings.Cut(o.words[0], "=")
-		on, err := strconv.ParseBool(value)
-		given = !has || err == nil && on
 	}
 	return given
 }
@@ -95,6 +95,16 @@ type placed struct {
 	known      bool
 	lacksValue bool
 	level      int // index into path
+}
+
+// has reports whether name is one of the option's names.
+func (p placed) has(name string) bool { return slices.Contains(p.names, name) }
+
+// on is the value of a boolean option.
+func (p placed) on() bool {
+	_, value, has := strings.Cut(p.words[0], "=")
+	on, err := strconv.ParseBool(value)
+	return !has || err == nil && on
 }
 
 func read(args []string, spec ArgSpec) *line {
@@ -257,7 +267,7 @@ func (l *line) place() {
 }
 
 func (l *line) level(o placed, inner int) int {
-	if slices.Contains(o.names, "help") {
+	if o.has("help") {
 		return inner
 	}
 	for k, level := range slices.Backward(l.path[:inner+1]) {

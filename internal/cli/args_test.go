@@ -72,10 +72,14 @@ func TestArrange(t *testing.T) {
 
 		{"argument h", "build h", "build h"},
 		{"argument help", "build help --dry-run", "build --dry-run help"},
-		{"option h", "build a -h", "build -h a"},
+		{"option h", "build a -h", "build -h"},
 		{"help before the command", "--help build", "build --help"},
-		{"help for the sub-command", "--help tlsa status x", "tlsa status --help x"},
+		{"help for the sub-command", "--help tlsa status x", "tlsa status --help"},
 		{"help alone", "--help", "--help"},
+		{"help beside all else", "-C tree build -n a --help --jobs 2 -- b", "build --help"},
+		{"help of an unknown command", "bild --help", "--help"},
+		{"help denied", "build a --help=false", "build --help=false a"},
+		{"help behind dashes", "build -- --help", "build -- --help"},
 
 		{"sub-command", "tlsa status a --all --map f --json", "--json tlsa --map f status --all a"},
 		{"alias", "t --all status", "t status --all"},
@@ -106,7 +110,7 @@ func TestArrange(t *testing.T) {
 		{"raw", "hook a --json -- -C x", "hook a --json -- -C x"},
 		{"raw with root options", "-C tree --json hook deploy --json", "-C tree --json hook deploy --json"},
 		{"raw is not for unknown options", "--nope hook a", "--nope hook a"},
-		{"raw is not for help", "--help hook a", "--help hook a"},
+		{"raw is not for help", "--help hook a", "--help"},
 		{"raw behind dashes", "-- hook -a", "hook -a"},
 		{"raw word later", "build hook --dry-run", "build --dry-run hook"},
 		{"not ASCII", "build -qé ü", "build -qé ü"},
@@ -165,7 +169,7 @@ func TestGiven(t *testing.T) {
 }
 
 // FuzzArrange: whatever is typed, no word is lost or invented (but for the
-// taking apart of short options and a value that is missing), and a second pass
+// taking apart of short options, a value that is missing and a call for help), and a second pass
 // changes nothing.
 func FuzzArrange(f *testing.F) {
 	for _, s := range []string{"build a -qn -C x", "tlsa -- status --map", "hook --", "-qCtree build", "--help bild --nope"} {
@@ -177,7 +181,7 @@ func FuzzArrange(f *testing.F) {
 		if again := Arrange(got, testSpec()); !slices.Equal(again, got) {
 			t.Errorf("%q gives %q, and that %q", in, got, again)
 		}
-		if slices.ContainsFunc(read(in, testSpec()).options, func(o placed) bool { return o.lacksValue }) {
+		if slices.ContainsFunc(read(in, testSpec()).options, func(o placed) bool { return o.lacksValue || o.has("help") }) {
 			return
 		}
 		// Letters are compared, not words: -qn becomes -q -n, -Cx becomes -C=x.
