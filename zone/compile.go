@@ -1,0 +1,235 @@
+// Package zone compiles fragments of zone files into one zone: it cuts and
+// parses master files (RFC 1035 §5, RFC 3597) with the place of every record,
+// checks what they make together, and writes the result in canonical order
+// (RFC 4034 §6). miekg/dns reads the rarer types.
+//
+// It reports all faults of all fragments in one run. It refuses what a name
+// server would refuse or, worse, take in another sense than the author's.
+package zone
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/rrset"
+)
+
+// Zone is a compiled zone. It is immutable.
+type Zone struct {
+	apex    domain.Name
+	records *rrset.Set // sorted; one TTL per RRset, no duplicates
+	soa     int        // index of the SOA record
+}
+
+// Compile makes one zone of fragments. The first fragment is the soa/ one: the
+// SOA stands there and nowhere else, and its $TTL serves records of the others
+// that have neither a TTL nor a $TTL of their own. Guests are admitted after
+// the host fragments, file by file; one that does not fit is dropped whole
+// with a warning. The zone is nil when the list has an error.
+func Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
+	var faults diag.List
+	var sets []*rrset.Set
+	var guests []Fragment
+	fallback := int64(-1)
+	for i, f := range fragments {
+		if i == 0 {
+			fallback = f.TTL
+		}
+		if f.Guest {
+			guests = append(guests, f)
+			continue
+		}
+		sets = append(sets, f.Records)
+	}
+	merged, err := rrset.Merge(sets...)
+	if err != nil {
+		faults.Errorf(diag.Pos{}, "too-large", apex.String(), "%s", err)
+		return nil, faults
+	}
+	z := &Zone{apex: apex, soa: -1}
+	z.records = normalize(merged.Sorted(), fallback, &faults)
+	z.check(&faults)
+	if faults.HasErrors() {
+		return nil, faults
+	}
+	if len(guests) > 0 {
+		if err := z.admit(guests, &faults); err != nil {
+			faults.Errorf(diag.Pos{}, "too-large", apex.String(), "%s", err)
+			return nil, faults
+		}
+	}
+	return z, faults
+}
+
+// normalize settles open TTLs, gives each RRset one TTL (the lowest; RFC 2181
+// §5.2) and drops duplicate records.
+func normalize(s *rrset.Set, fallback int64, faults *diag.List) *rrset.Set {
+	end, ttl := 0, uint32(0)
+	return s.Edit(func(i int) (uint32, bool) {
+		if i >= end {
+			end = s.RRsetEnd(i)
+			ttl = rrsetTTL(s, i, end, fallback, faults)
+		}
+		if i > 0 && s.Type(i) == s.Type(i-1) && s.SameOwner(i, i-1) && bytes.Equal(s.Rdata(i), s.Rdata(i-1)) {
+			faults.Warnf(s.Pos(i), "duplicate", s.Name(i).String(), "%s record stands twice, one is dropped", TypeName(s.Type(i))).
+				At(s.Pos(i-1), "the other")
+			return ttl, false
+		}
+		return ttl, true
+	})
+}
+
+func rrsetTTL(s *rrset.Set, lo, hi int, fallback int64, faults *diag.List) uint32 {
+	lowest, at, mixed := int64(-1), lo, -1
+	for i := lo; i < hi; i++ {
+		v, given := s.TTL(i)
+		ttl := int64(v)
+		if !given {
+			if ttl = fallback; ttl < 0 {
+				faults.Errorf(s.Pos(i), "ttl-missing", s.Name(i).String(), "no TTL, and no $TTL in this file or in the soa/ fragment")
+				ttl = 0
+			}
+		}
+		switch {
+		case lowest < 0:
+			lowest = ttl
+		case ttl != lowest && mixed < 0:
+			mixed = i
+		}
+		if ttl < lowest {
+			lowest, at = ttl, i
+		}
+	}
+	if mixed >= 0 {
+		other := mixed
+		if other == at {
+			other = lo
+		}
+		faults.Warnf(s.Pos(other), "ttl-mixed", s.Name(lo).String(), "the %s records have different TTLs, all get %d", TypeName(s.Type(lo)), lowest).
+			At(s.Pos(at), "the lowest TTL")
+	}
+	return uint32(lowest)
+}
+
+// Apex is the name of the zone.
+func (z *Zone) Apex() domain.Name { return z.apex }
+
+// Records are all records in canonical order.
+func (z *Zone) Records() *rrset.Set { return z.records }
+
+// SOA is the index of the SOA record in Records.
+func (z *Zone) SOA() int { return z.soa }
+
+// Serial is the serial of the SOA.
+func (z *Zone) Serial() uint32 {
+	rdata := z.records.Rdata(z.soa)
+	return binary.BigEndian.Uint32(rdata[len(rdata)-20:])
+}
+
+// Minimum is the SOA MINIMUM field in seconds.
+func (z *Zone) Minimum() uint32 {
+	rdata := z.records.Rdata(z.soa)
+	return binary.BigEndian.Uint32(rdata[len(rdata)-4:])
+}
+
+// WithSerial is the same zone with another SOA serial.
+func (z *Zone) WithSerial(serial uint32) (*Zone, error) {
+	rdata := slices.Clone(z.records.Rdata(z.soa))
+	binary.BigEndian.PutUint32(rdata[len(rdata)-20:], serial)
+	records, err := z.records.WithRdata(z.soa, rdata)
+	if err != nil {
+		return nil, err
+	}
+	return &Zone{apex: z.apex, records: records, soa: z.soa}, nil
+}
+
+// FromRecords makes a zone of the records of a published one: DNSSEC records
+// that the signer made are left out. It trusts its input.
+func FromRecords(apex domain.Name, s *rrset.Set) (*Zone, bool) {
+	z := &Zone{apex: apex, soa: -1}
+	z.records = s.Edit(func(i int) (uint32, bool) {
+		ttl, _ := s.TTL(i)
+		return ttl, !MadeBySigner(s.Type(i))
+	})
+	lo, hi := z.records.FindRRset([]byte(apex.Wire()), dns.TypeSOA)
+	z.soa = lo
+	return z, hi == lo+1
+}
+
+// MadeBySigner reports whether the signer makes records of the type.
+func MadeBySigner(typ uint16) bool {
+	switch typ {
+	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeZONEMD:
+		return true
+	}
+	return false
+}
+
+// admit adds the guests that fit, in their order.
+func (z *Zone) admit(guests []Fragment, faults *diag.List) error {
+	sets := []*rrset.Set{z.records}
+	for _, g := range guests {
+		if why, i := z.refuses(g.Records); why != "" {
+			faults.Warnf(g.Records.Pos(i), "guest-dropped", g.Records.Name(i).String(), "the file is left out: %s", why)
+			continue
+		}
+		sets = append(sets, z.withHostTTL(g.Records))
+	}
+	if len(sets) == 1 {
+		return nil
+	}
+	merged, err := rrset.Merge(sets...)
+	if err != nil {
+		return err
+	}
+	var quiet diag.List // a guest that repeats a record is no fault
+	z.records = normalize(merged.Sorted(), -1, &quiet)
+	lo, _ := z.records.FindRRset([]byte(z.apex.Wire()), dns.TypeSOA)
+	z.soa = lo
+	return nil
+}
+
+// refuses says why a guest's records cannot join the zone, and which of them.
+func (z *Zone) refuses(s *rrset.Set) (string, int) {
+	for i := range s.Len() {
+		name, typ := s.Name(i), s.Type(i)
+		if _, given := s.TTL(i); !given {
+			return "a record has no TTL", i
+		}
+		if !name.IsWithin(z.apex) {
+			return "its owner is outside the zone", i
+		}
+		if typ == dns.TypeCNAME || typ == dns.TypeDNAME || typ == dns.TypeSOA || typ == dns.TypeNS || typ == dns.TypeDS || MadeBySigner(typ) {
+			return "a guest may not bring " + TypeName(typ), i
+		}
+		if lo, hi := z.records.FindRRset(s.Owner(i), dns.TypeCNAME); hi > lo {
+			return "a CNAME stands at its owner (" + z.records.Pos(lo).String() + ")", i
+		}
+		for n := name; n != z.apex; n = n.Parent() {
+			if lo, hi := z.records.FindRRset([]byte(n.Wire()), dns.TypeNS); hi > lo {
+				return "its owner is in the delegated zone " + n.String(), i
+			}
+			if lo, hi := z.records.FindRRset([]byte(n.Wire()), dns.TypeDNAME); hi > lo && n != name {
+				return "its owner is below the DNAME " + n.String(), i
+			}
+		}
+	}
+	return "", 0
+}
+
+// withHostTTL gives records that join an RRset of the host its TTL, so that no
+// guest can lower it.
+func (z *Zone) withHostTTL(s *rrset.Set) *rrset.Set {
+	return s.Edit(func(i int) (uint32, bool) {
+		ttl, _ := s.TTL(i)
+		if lo, hi := z.records.FindRRset(s.Owner(i), s.Type(i)); hi > lo {
+			ttl, _ = z.records.TTL(lo)
+		}
+		return ttl, true
+	})
+}

@@ -1,0 +1,338 @@
+package zone
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/rrset"
+)
+
+// Bounds on what one fragment may make the compiler do.
+const (
+	MaxFile        = 2 << 30 // octets of one file
+	MaxInclude     = 7       // depth of $INCLUDE
+	MaxGenerate    = 65536   // records of one $GENERATE
+	MaxGenerateAll = 1 << 20 // records of all $GENERATEs of a fragment
+)
+
+// Fragment is one file's part of a zone, before anything is known of the rest.
+type Fragment struct {
+	Name    string     // the file that messages name
+	Guest   bool       // admitted after the host fragments or dropped whole; never an error
+	Records *rrset.Set // in the order of the file
+	TTL     int64      // the $TTL at the end of the file, -1 without one
+	Files   []Source   // everything that was read for it
+}
+
+// Source is one file that was read and the SHA-256 of what it held.
+type Source struct {
+	Name   string
+	Digest [sha256.Size]byte
+}
+
+// ParseOptions says what a fragment may hold.
+type ParseOptions struct {
+	Apex     domain.Name
+	Include  fs.FS // $INCLUDE reads from it; nil refuses $INCLUDE
+	Generate bool  // $GENERATE is allowed
+	DNSSEC   bool  // RRSIG, NSEC, NSEC3 and NSEC3PARAM are allowed: a signed zone is read back
+}
+
+// Parse reads src, the text of the master file named file (RFC 1035 §5). The
+// origin is the apex; owners outside the zone, classes other than IN and
+// DNSSEC records are refused; each record with a fault is left out. A record
+// without TTL in a file without $TTL stays open until Compile.
+func Parse(file string, src []byte, o ParseOptions) (Fragment, diag.List) {
+	p := &parser{o: o, ttl: -1}
+	p.file(file, src, o.Apex, 0)
+	return Fragment{Name: file, Records: p.records.Set(), TTL: p.ttl, Files: p.sources}, p.faults
+}
+
+// ReadFile reads one whole file of a tree, refusing what is not a regular file.
+func ReadFile(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	if info.Size() > MaxFile {
+		return nil, fmt.Errorf("larger than %d octets", MaxFile)
+	}
+	buf := make([]byte, info.Size(), info.Size()+1)
+	n, err := io.ReadFull(f, buf)
+	if err == io.ErrUnexpectedEOF || err == io.EOF {
+		return buf[:n], nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The file may have grown since it was measured.
+	more, err := io.ReadAll(io.LimitReader(f, MaxFile))
+	return append(buf, more...), err
+}
+
+// parser holds what outlives one file: an included file goes on where the
+// including one stands.
+type parser struct {
+	o         ParseOptions
+	faults    diag.List
+	records   rrset.Builder
+	sources   []Source
+	ttl       int64
+	rdata     []byte // scratch
+	generated int
+}
+
+// reader is the state of one file (RFC 1035 §5.1: origin and last owner).
+type reader struct {
+	*parser
+	scanner
+	number uint16
+	origin domain.Name
+	owner  []byte // last owner; nil before the first
+	depth  int
+	fixed  *token // place of every record, for those that a $GENERATE makes
+}
+
+func (p *parser) file(name string, src []byte, origin domain.Name, depth int) {
+	p.sources = append(p.sources, Source{name, sha256.Sum256(src)})
+	number, err := p.records.AddFile(name)
+	if err != nil {
+		p.faults.Errorf(diag.Pos{File: name}, "too-large", "", "%s", err)
+		return
+	}
+	r := &reader{
+		parser: p, number: number, origin: origin, depth: depth,
+		scanner: scanner{name: name, src: src, line: 1, faults: &p.faults},
+	}
+	for r.next() {
+		if !r.bad {
+			r.entryDone()
+		}
+	}
+}
+
+func (r *reader) at(t token) diag.Pos {
+	if r.fixed != nil {
+		t = *r.fixed
+	}
+	return diag.Pos{File: r.scanner.name, Line: t.line, Column: t.column}
+}
+
+func (r *reader) errorf(t token, code, format string, args ...any) {
+	r.parser.faults.Errorf(r.at(t), code, "", format, args...)
+}
+
+func (r *reader) entryDone() {
+	if first := r.tokens[0]; !r.blank && !first.quoted && first.text[0] == '$' {
+		r.directive(r.tokens)
+		return
+	}
+	r.record(r.tokens, r.blank)
+}
+
+func (r *reader) directive(tokens []token) {
+	name := strings.ToUpper(string(tokens[0].text))
+	args := tokens[1:]
+	switch name {
+	case "$ORIGIN":
+		if len(args) != 1 {
+			r.errorf(tokens[0], "directive", "$ORIGIN needs one name")
+			return
+		}
+		wire, err := domain.AppendText(nil, args[0].text, r.origin)
+		if err != nil {
+			r.errorf(args[0], "name", "name %s: %s", quote(args[0].text), err)
+			return
+		}
+		r.origin = domain.FromCanonical(wire)
+	case "$TTL":
+		if len(args) != 1 {
+			r.errorf(tokens[0], "directive", "$TTL needs one time")
+			return
+		}
+		ttl, err := parseTTL(args[0].text, rrset.MaxTTL)
+		if err != nil {
+			r.errorf(args[0], "ttl-range", "%s", err)
+			return
+		}
+		r.ttl = int64(ttl)
+	case "$INCLUDE":
+		r.include(tokens[0], args)
+	case "$GENERATE":
+		r.generate(tokens[0], args)
+	default:
+		r.errorf(tokens[0], "directive", "unknown directive %s", quote(tokens[0].text))
+	}
+}
+
+func (r *reader) include(directive token, args []token) {
+	switch {
+	case r.o.Include == nil:
+		r.errorf(directive, "include", "$INCLUDE is not allowed here")
+		return
+	case len(args) == 0 || len(args) > 2:
+		r.errorf(directive, "include", "$INCLUDE needs a file and, at most, an origin")
+		return
+	case r.depth == MaxInclude:
+		r.errorf(directive, "include", "$INCLUDE is nested more than %d deep", MaxInclude)
+		return
+	}
+	origin := r.origin
+	if len(args) == 2 {
+		wire, err := domain.AppendText(nil, args[1].text, r.origin)
+		if err != nil {
+			r.errorf(args[1], "name", "name %s: %s", quote(args[1].text), err)
+			return
+		}
+		origin = domain.FromCanonical(wire)
+	}
+	name := string(args[0].text)
+	if !fs.ValidPath(name) || name == "." {
+		r.errorf(args[0], "include", "%s is not a path inside the tree (no leading slash, no ..)", quote(args[0].text))
+		return
+	}
+	src, err := ReadFile(r.o.Include, name)
+	if err != nil {
+		r.errorf(args[0], "include", "include %s: %s", quote(args[0].text), PathlessError(err))
+		return
+	}
+	ttl := r.ttl
+	r.file(name, src, origin, r.depth+1)
+	r.ttl = ttl // as the origin, the $TTL of the including file goes on
+}
+
+// PathlessError is the cause of an fs.PathError: its path is said already.
+func PathlessError(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+func (r *reader) record(tokens []token, blank bool) {
+	first := tokens[0]
+	if !blank {
+		wire, err := domain.AppendText(r.owner[:0], first.text, r.origin)
+		if err != nil || first.quoted {
+			if err == nil {
+				err = errors.New("an owner is not quoted")
+			}
+			r.owner = nil
+			r.errorf(first, "name", "owner %s: %s", quote(first.text), err)
+			return
+		}
+		r.owner = wire
+		tokens = tokens[1:]
+	}
+	if r.owner == nil {
+		r.errorf(first, "owner-missing", "no owner: the line begins with white space and no record stands before it")
+		return
+	}
+	typ, ttl, tokens, ok := r.head(first, tokens)
+	if !ok {
+		return
+	}
+	owner := domain.FromCanonical(r.owner)
+	if !owner.IsWithin(r.o.Apex) {
+		r.parser.faults.Errorf(r.at(first), "out-of-zone", owner.String(), "owner is outside the zone %s", r.o.Apex)
+		return
+	}
+	if !r.admits(first, owner, typ) {
+		return
+	}
+	rdata, err := appendRdata(r.rdata[:0], typ, tokens, r.origin)
+	if err != nil {
+		var f *rdataFault
+		at := first
+		if errors.As(err, &f) && f.at >= 0 && f.at < len(tokens) {
+			at = tokens[f.at]
+		}
+		r.parser.faults.Errorf(r.at(at), "rdata", owner.String(), "%s: %s", TypeName(typ), err)
+		return
+	}
+	r.rdata = rdata
+	place := r.at(first)
+	if err := r.records.Add(r.owner, typ, ttl, rdata, rrset.Pos{File: r.number, Line: uint32(place.Line), Column: place.Column}); err != nil {
+		r.errorf(first, "too-large", "%s", err)
+	}
+}
+
+// head reads what stands between owner and rdata: TTL and class, both optional
+// and in either order, and the type.
+func (r *reader) head(first token, tokens []token) (typ uint16, ttl int64, rest []token, ok bool) {
+	ttl = r.ttl
+	hasTTL, hasClass := false, false
+	for i, t := range tokens {
+		switch word := t.text; {
+		case !hasClass && isClass(word):
+			hasClass = true
+			if !bytes.EqualFold(word, []byte("IN")) && !bytes.EqualFold(word, []byte("CLASS1")) {
+				r.errorf(t, "class", "class %s: only IN is compiled", quote(word))
+				return 0, 0, nil, false
+			}
+		case !hasTTL && len(word) > 0 && word[0] >= '0' && word[0] <= '9':
+			hasTTL = true
+			v, err := parseTTL(word, rrset.MaxTTL)
+			if err != nil {
+				r.errorf(t, "ttl-range", "TTL %s", err)
+				return 0, 0, nil, false
+			}
+			ttl = int64(v)
+		default:
+			typ, ok = typeByName(word)
+			if !ok || t.quoted {
+				r.errorf(t, "type", "unknown type %s", quote(word))
+				return 0, 0, nil, false
+			}
+			return typ, ttl, tokens[i+1:], true
+		}
+	}
+	r.errorf(first, "type", "type is missing")
+	return 0, 0, nil, false
+}
+
+func isClass(word []byte) bool {
+	if len(word) == 2 {
+		_, ok := dns.StringToClass[strings.ToUpper(string(word))]
+		return ok
+	}
+	return len(word) > 5 && bytes.EqualFold(word[:5], []byte("CLASS")) && isAlnum(word[5:])
+}
+
+// admits refuses types that are no data: queries, and what the signer makes.
+func (r *reader) admits(at token, owner domain.Name, typ uint16) bool {
+	switch typ {
+	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeZONEMD:
+		if r.o.DNSSEC {
+			return true
+		}
+		r.parser.faults.Errorf(r.at(at), "dnssec-in-input", owner.String(), "%s in the input: the signer makes it", TypeName(typ))
+		return false
+	case dns.TypeSIG, dns.TypeNXT, dns.TypeKEY, dns.TypeDLV:
+		r.parser.faults.Errorf(r.at(at), "type-obsolete", owner.String(), "%s is obsolete", TypeName(typ))
+		return false
+	}
+	if typ == dns.TypeOPT || typ >= 128 && typ <= 255 {
+		r.parser.faults.Errorf(r.at(at), "type-meta", owner.String(), "%s is no data type", TypeName(typ))
+		return false
+	}
+	return true
+}

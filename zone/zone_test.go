@@ -1,0 +1,138 @@
+package zone
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+)
+
+const soaText = `$TTL 3600
+@ IN SOA ns1 hostmaster 1 7200 3600 1209600 300
+@ NS ns1
+ns1 A 192.0.2.1
+`
+
+// compile compiles primary text beside soaText.
+func compile(t *testing.T, primary string) (*Zone, diag.List) {
+	t.Helper()
+	apex := domain.MustParse("example.org")
+	tree := fstest.MapFS{"inc/a": {Data: []byte("inc A 192.0.2.9\n")}, "inc/loop": {Data: []byte("$INCLUDE inc/loop\n")}}
+	s, faults := Parse("soa/example.org", []byte(soaText), ParseOptions{Apex: apex})
+	p, more := Parse("primary/example.org", []byte(primary), ParseOptions{Apex: apex, Include: tree, Generate: true})
+	faults = append(faults, more...)
+	z, more := Compile(apex, s, p)
+	faults = append(faults, more...)
+	faults.Sort()
+	if faults.HasErrors() {
+		return nil, faults
+	}
+	return z, faults
+}
+
+func lines(l diag.List) string {
+	var b strings.Builder
+	for _, d := range l {
+		b.WriteString(strings.ReplaceAll(d.String(), "primary/example.org:", "p:") + "\n")
+	}
+	return b.String()
+}
+
+func TestFaults(t *testing.T) {
+	tests := []struct{ name, src, want string }{
+		{"clean", "www A 192.0.2.2\n", ""},
+		{"all at once", "a A 1.2.3\nb AAAA ::g\nc A 192.0.2.1\nd TXT\n", `p:1:5: a.example.org.: A: "1.2.3" is not an IPv4 address [rdata]
+p:2:8: b.example.org.: AAAA: "::g" is not an IPv6 address [rdata]
+p:4:1: d.example.org.: TXT: no rdata [rdata]
+`},
+		{"second soa", "@ SOA a b 1 2 3 4 5\n", "soa/example.org:2:1: example.org.: second SOA [soa-second] (the first at p:1:1)\n"},
+		{"cname", "w CNAME a\nw A 192.0.2.1\n", "p:1:1: w.example.org.: CNAME and other data [cname-other-data] (other data at p:2:1)\n"},
+		{"two cnames", "w CNAME a\nw CNAME b\n", "p:2:1: w.example.org.: second CNAME [cname-second] (the first at p:1:1)\n"},
+		{"out of zone", "www.example.com. A 192.0.2.1\n", "p:1:1: www.example.com.: owner is outside the zone example.org. [out-of-zone]\n"},
+		{"class", "a CH TXT x\na CLASS3 TXT x\na CLASS1 TXT y\n", "p:1:3: class \"CH\": only IN is compiled [class]\np:2:3: class \"CLASS3\": only IN is compiled [class]\n"},
+		{"dnssec", "a RRSIG A 13 2 1 1 1 1 a. aa==\n@ NSEC a. A\n", "p:1:1: a.example.org.: RRSIG in the input: the signer makes it [dnssec-in-input]\np:2:1: example.org.: NSEC in the input: the signer makes it [dnssec-in-input]\n"},
+		{"ttl", "a 2147483648 A 192.0.2.1\n$TTL 1x\n", "p:1:3: TTL \"2147483648\" is more than 2147483647 seconds [ttl-range]\np:2:6: \"1x\" is not a time in seconds [ttl-range]\n"},
+		{"ttl mixed", "a 300 A 192.0.2.1\na 60 A 192.0.2.2\n", "p:1:1: warning: a.example.org.: the A records have different TTLs, all get 60 [ttl-mixed] (the lowest TTL at p:2:1)\n"},
+		{"duplicate", "A A 192.0.2.1\na A 192.0.2.1\n", "p:2:1: warning: a.example.org.: A record stands twice, one is dropped [duplicate] (the other at p:1:1)\n"},
+		{"asterisk", "*foo A 192.0.2.1\n*.ok A 192.0.2.1\n", "p:1:1: *foo.example.org.: the label begins with an asterisk but is no wildcard [wildcard-like]\n"},
+		{"digests", "_443._tcp TLSA 3 1 1 00ff\nh SSHFP 4 2 aa\nd NS ns1\nd DS 1 13 2 00\n", `p:1:22: _443._tcp.example.org.: TLSA: data of 2 octets, matching type 1 needs 32 [rdata]
+p:2:13: h.example.org.: SSHFP: data of 1 octets, fingerprint type 2 needs 32 [rdata]
+p:4:13: d.example.org.: DS: data of 1 octets, digest type 2 needs 32 [rdata]
+`},
+		{"ds", "@ DS 1 13 1 0000000000000000000000000000000000000000\nx DS 1 13 1 0000000000000000000000000000000000000000\n", "p:1:1: example.org.: DS at the apex: it belongs in the parent zone [ds-at-apex]\np:2:1: x.example.org.: DS without NS [ds-without-ns]\n"},
+		{"blank owner", " A 192.0.2.1\n", "p:1:2: no owner: the line begins with white space and no record stands before it [owner-missing]\n"},
+		{"unclosed parenthesis", "a TXT ( \"x\"\nb A 192.0.2.1\nc A x\n", "p:1:7: parenthesis is never closed [parenthesis]\np:3:5: c.example.org.: A: \"x\" is not an IPv4 address [rdata]\n"},
+		{"unclosed quote", "a TXT \"x\nb A x\n", "p:1:7: quote is not closed on its line [quote]\np:2:5: b.example.org.: A: \"x\" is not an IPv4 address [rdata]\n"},
+		{"control", "a TXT \"x\x01\"\r\nb\x00 A 192.0.2.1\n", "p:1:9: control byte 0x01: write it as \\001 [control-byte]\np:2:2: control byte 0x00: write it as \\000 inside quotes [control-byte]\n"},
+		{"label", strings.Repeat("a", 64) + " A 192.0.2.1\n", "p:1:1: owner \"" + strings.Repeat("a", 37) + "...\": label longer than 63 octets [name]\n"},
+		{"utf-8 owner", "caf\xc3\xa9 A 192.0.2.1\n", "p:1:1: owner \"café\": byte that needs an escape (write a non-ASCII name as A-labels) [name]\n"},
+		{"long text", "a TXT \"" + strings.Repeat("x", 256) + "\"\n", "p:1:7: a.example.org.: TXT: text of 256 octets: a character-string holds at most 255, split it [rdata]\n"},
+		{"include outside", "$INCLUDE ../x\n$INCLUDE /etc/passwd\n$INCLUDE nosuch\n", `p:1:10: "../x" is not a path inside the tree (no leading slash, no ..) [include]
+p:2:10: "/etc/passwd" is not a path inside the tree (no leading slash, no ..) [include]
+p:3:10: include "nosuch": file does not exist [include]
+`},
+		{"include loop", "$INCLUDE inc/loop\n", "inc/loop:1:1: $INCLUDE is nested more than 7 deep [include]\n"},
+		{"generate", "$GENERATE 1-3 h$ A 192.0.2.${10,3}\n$GENERATE 1-100000 x$ A 192.0.2.1\n$GENERATE 3-1 x$ A 192.0.2.1\n", `p:1:1: h1.example.org.: A: "192.0.2.011" is not an IPv4 address [rdata]
+p:2:11: range "1-100000" makes 100000 records, at most 65536 are allowed [generate]
+p:3:11: range "3-1": it is empty [generate]
+`},
+		{"dname", "x DNAME y\na.x A 192.0.2.1\n", "p:2:1: a.x.example.org.: below a DNAME [below-dname] (the DNAME at p:1:1)\n"},
+		{"trailing", "a A 192.0.2.1 192.0.2.2\n", "p:1:15: a.example.org.: A: unexpected \"192.0.2.2\" after the rdata [rdata]\n"},
+		{"type", "a FOO bar\na\n", "p:1:3: unknown type \"FOO\" [type]\np:2:1: type is missing [type]\n"},
+		{"glued", "a TXT \"x\"b A 192.0.2.1\n$FOO\n", "p:1:10: white space is missing after the quote [quote]\np:2:1: unknown directive \"$FOO\" [directive]\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, faults := compile(t, tt.src)
+			if got := lines(faults); got != tt.want {
+				t.Errorf("got\n%swant\n%s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWrite(t *testing.T) {
+	z, faults := compile(t, `www	A 192.0.2.2
+	AAAA 2001:DB8::1
+*.apps 60 CNAME WWW
+$ORIGIN sub
+@ MX 10 Mail
+$ORIGIN .
+txt.example.org TXT "a;b" c\ d "\"q\" \200"
+h.example.org CAA 0 issue "ca.example; x=y"
+u.example.org TYPE65280 \# 3 abcdef
+g.example.org A \# 4 C0000201
+s.example.org HTTPS 1 . alpn=h2,h3
+$INCLUDE inc/a example.org.
+$GENERATE 1-2 p${0,2,d}.example.org A 192.0.2.$
+`)
+	if len(faults) > 0 {
+		t.Fatal(lines(faults))
+	}
+	var b bytes.Buffer
+	if _, err := z.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `example.org.	3600	IN	SOA	ns1.example.org. hostmaster.example.org. 1 7200 3600 1209600 300
+example.org.	3600	IN	NS	ns1.example.org.
+*.apps.example.org.	60	IN	CNAME	www.example.org.
+g.example.org.	3600	IN	A	192.0.2.1
+h.example.org.	3600	IN	CAA	0 issue "ca.example; x=y"
+inc.example.org.	3600	IN	A	192.0.2.9
+ns1.example.org.	3600	IN	A	192.0.2.1
+p01.example.org.	3600	IN	A	192.0.2.1
+p02.example.org.	3600	IN	A	192.0.2.2
+s.example.org.	3600	IN	HTTPS	1 . alpn="h2,h3"
+sub.example.org.	3600	IN	MX	10 mail.sub.example.org.
+txt.example.org.	3600	IN	TXT	"a;b" "c d" "\"q\" \200"
+u.example.org.	3600	IN	TYPE65280	\# 3 abcdef
+www.example.org.	3600	IN	A	192.0.2.2
+www.example.org.	3600	IN	AAAA	2001:db8::1
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", &b, want)
+	}
+}
