@@ -1,0 +1,83 @@
+# A bare Debian needs Go, git and make; what else the tests run is installed by
+# scripts/packages.sh. Works with GNU make; on FreeBSD, gmake.
+
+GO ?= go
+GOFMT ?= gofmt
+TEST_TIMEOUT ?= 20m
+FUZZ_COUNT ?= 5000
+export GO
+
+# nsd-checkzone and the servers live where a user's PATH on Debian does not look.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+PROGRAMS := $(foreach p,zonebuild acmehook,$(if $(wildcard cmd/$(p)),$(p)))
+# The version comes from the build info, also where GOFLAGS says no; but not in
+# a checkout that git refuses to read (another user's).
+BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
+BUILDFLAGS := -trimpath -buildvcs=$(BUILDVCS) -tags urfave_cli_no_docs
+
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST) | \
+		{ if [ -e scripts/bench-smoke.sh ]; then cat; else grep -v bench-smoke; fi; }
+
+.PHONY: build
+build: ## build the programs into bin/
+	CGO_ENABLED=0 $(GO) build $(BUILDFLAGS) -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+
+.PHONY: demo
+demo: build ## build and sign an example tree, step by step, in a few seconds
+	@sh scripts/demo.sh bin/zonebuild
+
+.PHONY: test
+test: packages unit fuzz ## run all tests, after installing the tools they need
+
+.PHONY: unit
+unit: ## run the Go tests only
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target FUZZ_COUNT times (without the race detector)
+	@sh scripts/fuzz.sh $(FUZZ_COUNT)
+
+.PHONY: packages
+packages: ## install the packages that the tests need (Debian)
+	@sh scripts/packages.sh
+
+.PHONY: check check-fmt check-vet check-staticcheck check-tidy check-layers check-scripts
+check: check-fmt check-vet check-staticcheck check-tidy check-layers check-scripts ## check format, vet, staticcheck, modules, layers, scripts
+
+check-fmt:
+	@files=$$($(GOFMT) -l .); [ -z "$$files" ] || { echo "gofmt: not formatted:"; echo "$$files"; exit 1; }
+
+check-vet:
+	GOOS=linux CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=freebsd CGO_ENABLED=0 $(GO) vet ./...
+
+check-staticcheck:
+	$(GO) tool staticcheck ./...
+
+check-tidy:
+	$(GO) mod tidy -diff
+
+check-layers:
+	$(GO) test .
+
+check-scripts: packages
+	shellcheck scripts/*.sh .ci/run
+
+.PHONY: bench
+bench: ## run the Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+ifneq ($(wildcard scripts/bench-smoke.sh),)
+.PHONY: bench-smoke
+bench-smoke: build packages ## compare signing speed with other signers, briefly
+	@sh scripts/bench-smoke.sh bin/zonebuild
+endif
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
