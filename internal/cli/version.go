@@ -21,10 +21,11 @@ type Build struct {
 	Platform string `json:"platform"`
 }
 
-// String is the line that `version` prints.
+// String is the line that `version` prints. A pseudo-version names the revision
+// and "+dirty" already.
 func (b Build) String() string {
 	s := b.Version
-	if b.Revision != "" {
+	if b.Revision != "" && !strings.Contains(b.Version, b.Revision) {
 		s += " (" + b.Revision
 		if b.Modified {
 			s += ", modified"

@@ -29,6 +29,8 @@ func TestDescribe(t *testing.T) {
 			"v1.2.3", "v1.2.3 go1.26.8 " + runtime.GOOS + "/" + runtime.GOARCH},
 		{"from a work tree", debug.BuildInfo{GoVersion: "go1.26.8", Main: debug.Module{Version: "(devel)"}, Settings: settings}, "",
 			"devel", "devel (0123456789ab, modified) go1.26.8 freebsd/amd64"},
+		{"pseudo-version", debug.BuildInfo{GoVersion: "go1.26.8", Main: debug.Module{Version: "v0.0.0-20260102030405-0123456789ab+dirty"}, Settings: settings}, "",
+			"v0.0.0-20260102030405-0123456789ab+dirty", "v0.0.0-20260102030405-0123456789ab+dirty go1.26.8 freebsd/amd64"},
 		{"override", debug.BuildInfo{GoVersion: "go1.26.8", Main: debug.Module{Version: "v1.2.3"}, Settings: settings[:3]}, "v9",
 			"v9", "v9 (0123456789ab) go1.26.8 freebsd/amd64"},
 	}
