@@ -1,0 +1,90 @@
+package soa
+
+import (
+	"fmt"
+	"time"
+)
+
+// Policy says where serials come from.
+type Policy string
+
+const (
+	UnixTime    Policy = "unixtime"    // seconds since the epoch
+	DateCounter Policy = "datecounter" // YYYYMMDDnn in UTC
+	Counter     Policy = "counter"     // one more than the last
+	Keep        Policy = "keep"        // the author's, who must raise it
+)
+
+// SerialState is what the next serial must be ahead of.
+type SerialState struct {
+	Previous, Served       uint32 // of the published file, and of the server's answer
+	HasPrevious, HasServed bool
+}
+
+// Compare orders serials by RFC 1982 §3.2. It is not ok when they are exactly
+// 2^31 apart: then the order is undefined.
+func Compare(a, b uint32) (order int, ok bool) {
+	switch d := a - b; {
+	case d == 0:
+		return 0, true
+	case d == 1<<31:
+		return 0, false
+	case d < 1<<31:
+		return 1, true
+	}
+	return -1, true
+}
+
+// Next is the serial of a new version: the policy's value if it is ahead of
+// the previous and the served serial, else the further one plus 1; it never
+// goes back. fragment is the serial in the soa/ file. It is never 0, which some
+// servers take for "no serial". Errors: Keep without a raised serial, and a
+// served serial of which nobody can say whether it is ahead.
+func Next(s SerialState, fragment uint32, p Policy, now time.Time) (uint32, error) {
+	last, known := s.Previous, s.HasPrevious
+	if s.HasServed {
+		order, ok := Compare(s.Served, last)
+		switch {
+		case known && !ok:
+			return 0, fmt.Errorf("choose a serial: the served serial %d and the published %d are 2^31 apart, their order is undefined (RFC 1982 §3.2): bring the server to the published file first", s.Served, last)
+		case !known || order > 0:
+			last, known = s.Served, true
+		}
+	}
+	var v uint32
+	switch p {
+	case UnixTime:
+		v = uint32(now.Unix())
+	case DateCounter:
+		y, m, d := now.UTC().Date()
+		v = uint32(y)*1e6 + uint32(m)*1e4 + uint32(d)*100
+	case Counter:
+		v = fragment
+	case Keep:
+		if order, ok := Compare(fragment, last); known && (!ok || order <= 0) {
+			return 0, fmt.Errorf("choose a serial: serial = \"keep\", and %d in the soa/ file is not ahead of %d: raise it", fragment, last)
+		}
+		return fragment, nil
+	default:
+		return 0, fmt.Errorf("choose a serial: unknown policy %q", p)
+	}
+	// Being ahead is not transitive: a value far ahead of one may be behind the
+	// other.
+	if known && !s.behind(v) {
+		v = last + 1
+	}
+	if v == 0 {
+		v = 1
+	}
+	if !s.behind(v) {
+		return 0, fmt.Errorf("choose a serial: none is ahead of both the published %d and the served %d (RFC 1982 §3.2): bring the server to the published file first", s.Previous, s.Served)
+	}
+	return v, nil
+}
+
+// behind reports whether v is ahead of all that is known.
+func (s SerialState) behind(v uint32) bool {
+	a, okA := Compare(v, s.Previous)
+	b, okB := Compare(v, s.Served)
+	return (!s.HasPrevious || okA && a > 0) && (!s.HasServed || okB && b > 0)
+}
