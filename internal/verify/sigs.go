@@ -76,7 +76,7 @@ func (c *checker) signaturesOf(name []byte, set rrset, lo, hi int) {
 		var keys [maxColliding]uint16
 		found := c.keysFor(keys[:0], s)
 		if len(found) == 0 {
-			if c.keyMissing(name, set, i, s) {
+			if c.keyMissing(name, set, i, s) && !isKeys {
 				present.add(s.algorithm)
 			}
 			continue
