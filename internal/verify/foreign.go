@@ -57,7 +57,11 @@ func loadForeign(r io.Reader, origin string, z *zone, f *faults) error {
 		return count.err
 	}
 	if err := p.Err(); err != nil {
-		f.errorf(count.line, "syntax", nil, "%v", bareParseError(err))
+		line := count.start
+		if line == 0 {
+			line = count.line
+		}
+		f.errorf(line, "syntax", nil, "%v", bareParseError(err))
 	}
 	return nil
 }

@@ -282,6 +282,25 @@ func (c *cursor) end() error {
 	return err
 }
 
+// whole reports whether the record ends with the line, whatever its words are.
+func (c *cursor) whole() bool {
+	quoted := false
+	for i := c.i; i < len(c.b); i++ {
+		switch ch := c.b[i]; {
+		case ch == '\\':
+			i++
+		case ch == '"':
+			quoted = !quoted
+		case quoted:
+		case ch == ';':
+			return true
+		case ch == '(' || ch == ')':
+			return false
+		}
+	}
+	return !quoted
+}
+
 // number reads a decimal number of at most limit.
 func number(b []byte, limit uint64) (uint64, bool) {
 	if len(b) == 0 || len(b) > 10 {

@@ -136,15 +136,8 @@ func (d *decoder) generic(dst []byte, typ uint16, c *cursor) ([]byte, error) {
 
 // foreign leaves the line to miekg/dns.
 func (d *decoder) foreign(dst []byte, typ uint16, c *cursor, line []byte) ([]byte, error) {
-	for {
-		// Only a line that ends where its record ends.
-		w, _, err := c.next()
-		if err != nil {
-			return dst, err
-		}
-		if w == nil {
-			break
-		}
+	if !c.whole() {
+		return dst, errForm
 	}
 	rr, err := dns.NewRR(string(line))
 	if err != nil {
