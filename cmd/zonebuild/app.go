@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"zonebuild/internal/build"
+	"zonebuild/internal/cli"
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+)
+
+// program is one run of the command: its streams, and the global options.
+type program struct {
+	out, err io.Writer
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
+	app := p.app()
+	spec := specOf(app)
+	printer := cli.Printer{Program: "zonebuild", Out: p.out, Err: p.err, JSON: cli.Given(args, spec, "json")}
+	err := app.RunContext(ctx, append([]string{app.Name}, cli.Arrange(args, spec)...))
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = cli.WithCode(cli.ExitInterrupted, err)
+	}
+	return printer.Finish(err)
+}
+
+func (p *program) app() *ucli.App {
+	app := &ucli.App{
+		Name:      "zonebuild",
+		Usage:     "compile, sign and publish DNS zones kept in version control",
+		UsageText: "zonebuild [-C TREE] COMMAND [OPTIONS] [ARGUMENTS]",
+		Description: "Exit status: 0 done; 1 failed, a retry may help; 3 some input was rejected, the\n" +
+			"other zones are done; 4 checked, and the answer is no; 64 wrong usage;\n130 interrupted.",
+		Flags: []ucli.Flag{
+			&ucli.StringFlag{Name: "C", Value: ".", Usage: "work in the data tree `TREE`"},
+			&ucli.StringFlag{Name: "now", Usage: "decide everything as if it were `RFC3339`; not with a live name server"},
+			&ucli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
+			&ucli.BoolFlag{Name: "q", Usage: "say nothing but warnings and errors"},
+			&ucli.BoolFlag{Name: "verbose", Usage: "say more"},
+		},
+		Commands: []*ucli.Command{
+			p.buildCommand(), p.initCommand(), p.checkCommand(), p.diffCommand(), p.approveCommand(),
+			p.keygenCommand(), p.dsCommand(), p.verifyCommand(), p.statusCommand(), p.retireCommand(),
+			p.versionCommand(),
+		},
+		Writer: p.out, ErrWriter: p.err,
+		HideVersion:     true, // its -v would panic beside a flag of that name
+		HideHelpCommand: true,
+		ExitErrHandler:  func(*ucli.Context, error) {},
+		OnUsageError:    usageError,
+		CommandNotFound: nil,
+		Action:          noCommand,
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = usageError
+		c.HideHelpCommand = true
+	}
+	return app
+}
+
+func usageError(c *ucli.Context, err error, _ bool) error {
+	return cli.Usagef("%s (zonebuild %s--help)", strings.TrimSuffix(err.Error(), "."), commandWord(c))
+}
+
+func commandWord(c *ucli.Context) string {
+	if c.Command == nil || c.Command.Name == "" || c.Command.Name == c.App.Name {
+		return ""
+	}
+	return c.Command.Name + " "
+}
+
+func noCommand(c *ucli.Context) error {
+	if c.Args().Present() {
+		return cli.Usagef("unknown command %q (zonebuild --help lists them)", c.Args().First())
+	}
+	return cli.Usagef("no command is given (zonebuild --help lists them)")
+}
+
+// specOf describes the command line to cli.Arrange.
+func specOf(app *ucli.App) cli.ArgSpec {
+	spec := cli.ArgSpec{Options: append(optionsOf(app.Flags), helpOption())}
+	for _, c := range app.Commands {
+		spec.Commands = append(spec.Commands, cli.ArgSpec{
+			Names:   append([]string{c.Name}, c.Aliases...),
+			Options: append(optionsOf(c.Flags), helpOption()),
+			Raw:     c.SkipFlagParsing,
+		})
+	}
+	return spec
+}
+
+func helpOption() cli.Option { return cli.Option{Names: []string{"help", "h"}} }
+
+func optionsOf(flags []ucli.Flag) []cli.Option {
+	var out []cli.Option
+	for _, f := range flags {
+		_, isBool := f.(*ucli.BoolFlag)
+		out = append(out, cli.Option{Names: f.Names(), TakesValue: !isBool})
+	}
+	return out
+}
+
+// jsonFlag is on every command that reports.
+func jsonFlag() ucli.Flag {
+	return &ucli.BoolFlag{Name: "json", Usage: "report as one JSON document"}
+}
+
+// session is what a command works with.
+type session struct {
+	printer cli.Printer
+	log     *slog.Logger
+	now     time.Time
+	fixed   bool // now was given
+	quiet   bool
+}
+
+func (p *program) session(c *ucli.Context) (*session, error) {
+	s := &session{now: time.Now().UTC().Truncate(time.Second), quiet: c.Bool("q")}
+	s.printer = cli.Printer{Program: "zonebuild", Out: p.out, Err: p.err, JSON: c.Bool("json")}
+	if text := c.String("now"); text != "" {
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return nil, cli.Usagef("--now %q: not a time such as 2026-01-31T12:00:00Z", text)
+		}
+		s.now, s.fixed = t.UTC(), true
+	}
+	var err error
+	s.log, err = cli.LogOptions{Format: c.String("log-format"), Quiet: c.Bool("q"), Verbose: c.Bool("verbose")}.Logger(p.err)
+	return s, err
+}
+
+// tree opens the data tree; faults of the configuration are printed.
+func (s *session) tree(c *ucli.Context) (*build.Tree, error) {
+	dir := c.String("C")
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, cli.Usagef("-C %s: no such directory", dir)
+	}
+	t, faults, err := build.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.printer.Diagnostics(faults); err != nil {
+		return nil, err
+	}
+	if t == nil {
+		return nil, cli.Exit(cli.ExitRejected)
+	}
+	if len(t.Config.Zones) == 0 {
+		s.log.Warn("there is no zone in the tree", "tree", dir)
+	}
+	return t, nil
+}
+
+// zones are the arguments as names.
+func zones(c *ucli.Context) ([]domain.Name, error) {
+	var out []domain.Name
+	for _, a := range c.Args().Slice() {
+		n, err := domain.Parse(a)
+		if err != nil {
+			return nil, cli.Usagef("zone %s", err)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// oneZone is the only argument, as a name.
+func oneZone(c *ucli.Context) (domain.Name, error) {
+	if c.NArg() != 1 {
+		return domain.Name{}, cli.Usagef("%s needs one zone", c.Command.Name)
+	}
+	list, err := zones(c)
+	if err != nil {
+		return domain.Name{}, err
+	}
+	return list[0], nil
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// rejected is the error of a command that printed faults.
+func rejected(list diag.List) error {
+	if list.HasErrors() {
+		return cli.Exit(cli.ExitRejected)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"zonebuild/internal/build"
+	"zonebuild/internal/cli"
+	"zonebuild/internal/config"
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/nsd"
+	"zonebuild/internal/publish"
+)
+
+func (p *program) buildCommand() *ucli.Command {
+	return &ucli.Command{
+		Name:      "build",
+		Usage:     "compile, sign, verify and publish what changed or is due",
+		ArgsUsage: "[ZONE...]",
+		Description: "Nothing changed: nothing is written or said, and the exit status is 0.\n\n" +
+			"Example: zonebuild -C /srv/dns build",
+		Flags: []ucli.Flag{
+			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, write nothing"},
+			&ucli.BoolFlag{Name: "new-zone", Usage: "state that zones signed for the first time have no DS at their parent"},
+			jsonFlag(),
+		},
+		Action: p.build,
+	}
+}
+
+func (p *program) build(c *ucli.Context) error {
+	s, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	names, err := zones(c)
+	if err != nil {
+		return err
+	}
+	t, err := s.tree(c)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if s.fixed && t.Config.Publish.Server != config.ServerNone && !c.Bool("dry-run") {
+		return cli.Usagef("--now is for tests: it is refused with publish.server = %q", t.Config.Publish.Server)
+	}
+	server, err := serverOf(t.Config)
+	if err != nil {
+		return err
+	}
+	report, err := t.Build(c.Context, build.Options{
+		Now: s.now, Zones: names, DryRun: c.Bool("dry-run"), NewZone: c.Bool("new-zone"), Server: server, Log: s.log,
+	})
+	if s.printer.JSON {
+		if err := s.printer.Report(report); err != nil {
+			return err
+		}
+	} else {
+		for i := range report.Zones {
+			if err := s.sayResult(&report.Zones[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return cli.Exit(report.Code)
+}
+
+// sayResult tells what happened to a zone: faults when they are new, one line
+// for what was done.
+func (s *session) sayResult(r *build.Result) error {
+	if r.FaultsNew {
+		if err := s.printer.Diagnostics(r.Diagnostics); err != nil {
+			return err
+		}
+	}
+	for _, f := range r.Refusals {
+		s.say("%s: refused: %s [%s]%s", r.Zone, f.Message, f.Code, override(r.Zone, f.Code, f.Override))
+	}
+	if r.Error != "" {
+		s.say("%s: %s", r.Zone, r.Error)
+	}
+	if s.quiet {
+		return nil
+	}
+	switch r.Action {
+	case build.Published, build.RolledBack:
+		what := "published"
+		if r.Action == build.RolledBack {
+			what = "rolled back, last good records published"
+		}
+		s.say("%s: %s with serial %d: %s; %s made, %d kept", r.Zone, what, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs)
+	case build.Confirmed:
+		s.say("%s: serial %d is served", r.Zone, r.Serial)
+	case build.WouldChange:
+		s.say("%s: would be published with serial %d: %s; %s to make, %d to keep", r.Zone, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs)
+	case build.Rejected, build.Refused:
+		if len(r.Reasons) > 0 {
+			s.say("%s: the last good records are published again with serial %d: %s", r.Zone, r.Serial, strings.Join(r.Reasons, ", "))
+		}
+	}
+	return nil
+}
+
+func (s *session) say(format string, args ...any) {
+	fmt.Fprintf(s.printer.Err, "zonebuild: %s\n", diag.Escape(fmt.Sprintf(format, args...)))
+}
+
+func override(zone domain.Name, code string, has bool) string {
+	if !has {
+		return ""
+	}
+	return fmt.Sprintf(" (to let it through once: zonebuild approve %s %s)", zone, code)
+}
+
+// serverOf makes the name server that the configuration names.
+func serverOf(cfg *config.Config) (publish.Server, error) {
+	addresses := cfg.Publish.Address
+	file := func(n domain.Name) string { return cfg.Paths.Signed + "/" + n.FileName() }
+	switch cfg.Publish.Server {
+	case config.ServerNSD:
+		return &nsd.Server{
+			Control: cfg.Publish.Control, Addresses: addresses,
+			Checkzone: cfg.Publish.Checkzone, Pattern: cfg.Publish.Pattern,
+			ZoneFile: file,
+		}, nil
+	case config.ServerCommand:
+		return &publish.Command{
+			CheckArgv: cfg.Publish.Check, ReloadArgv: cfg.Publish.Reload, ConfirmArgv: cfg.Publish.ConfirmCommand,
+			Confirm: addresses, File: file, SerialOf: build.SerialOf, Timeout: cfg.Publish.Timeout,
+		}, nil
+	}
+	return &publish.None{Confirm: cfg.Publish.Confirm}, nil
+}

@@ -1,0 +1,23 @@
+// Command zonebuild compiles, signs and publishes the zones of a data tree.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program: it returns the exit code.
+func run(ctx context.Context, args []string, out, err io.Writer) int {
+	p := &program{out: out, err: err}
+	return p.run(ctx, args)
+}

@@ -1,0 +1,104 @@
+package build
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"zonebuild/internal/cli"
+	"zonebuild/internal/config"
+	"zonebuild/internal/guard"
+	"zonebuild/zone"
+)
+
+// facts gathers what the guards judge. The serial and the time left are added
+// once they are known.
+func (p *pass) facts(j *job, candidate *zone.Zone) guard.Facts {
+	policy := &j.z.Policy
+	f := guard.Facts{
+		Now: j.now, LastPublished: j.state.Published, Validity: policy.Validity,
+		Signed:      policy.Sign == config.SignTrue,
+		WasSigned:   j.state.Signed,
+		KeepsSerial: policy.Serial == config.SerialKeep,
+		ExpiryFloor: policy.Refresh,
+		HostBefore:  j.state.HostRecords, ShrinkLimit: policy.ShrinkLimit,
+	}
+	if f.HostBefore == 0 && j.prev != nil { // the state is lost: the published zone tells nearly as well
+		f.HostBefore = j.prev.Zone.Records().Len()
+	}
+	f.HostNow = f.HostBefore
+	if j.prev != nil {
+		f.HasPrevious, f.Previous = true, j.prev.Zone.Serial()
+		was := j.prev.DNSKEYs()
+		f.WasSigned = f.WasSigned || len(was) > 0
+		if f.Signed {
+			f.MissingKeys = p.unexplained(j, was)
+		}
+	}
+	f.First = !f.WasSigned
+	return f
+}
+
+// unexplained names the published keys that have no key file.
+func (p *pass) unexplained(j *job, was []dns.DNSKEY) []string {
+	var out []string
+	for i := range was {
+		tag := was[i].KeyTag()
+		if !p.tree.keys.Has(j.z.Name, was[i].Algorithm, tag) {
+			out = append(out, fmt.Sprintf("%d+%d", was[i].Algorithm, tag))
+		}
+	}
+	return out
+}
+
+// preCheck runs the guards that need no signatures.
+func (p *pass) preCheck(j *job, z *zone.Zone, src *sources) []guard.Finding {
+	f := p.facts(j, z)
+	f.HostNow, f.PrimaryEmpty = src.hostRecords, src.primaryEmpty
+	f.Serial, f.OldestLeft = f.Previous+1, f.ExpiryFloor
+	p.delegation(j, z, &f)
+	return guard.Check(f, p.approvals(j, z))
+}
+
+// approvals are the guards that were approved for this very candidate.
+func (p *pass) approvals(j *job, z *zone.Zone) []string {
+	if len(j.state.Approved) == 0 {
+		return nil
+	}
+	return j.state.approvedFor(p.digest(j, z))
+}
+
+// digest identifies a candidate: its records but for the serial, the public
+// keys and whether it is signed. It is what an approval is bound to.
+func (p *pass) digest(j *job, z *zone.Zone) string {
+	h := sha256.New()
+	fmt.Fprintln(h, j.z.Name, j.z.Policy.Sign)
+	p.tree.digestKeys(h, j.z.Name)
+	if same, err := z.WithSerial(0); err == nil {
+		same.WriteTo(h)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// refuse records the refusals, so that approve can find them.
+func (p *pass) refuse(j *job, z *zone.Zone, findings []guard.Finding) {
+	digest := p.digest(j, z)
+	var list []Refusal
+	for _, f := range findings {
+		at := j.now.UTC().Truncate(time.Second)
+		for _, old := range j.state.Refused {
+			if old.Guard == f.Code && old.Candidate == digest {
+				at = old.At
+			}
+		}
+		list = append(list, Refusal{f.Code, digest, f.Message, at})
+	}
+	j.state.Refused = list
+	j.state.raise("guard", findings[0].Code+": "+findings[0].Message, j.now)
+	j.res.Action, j.res.Refusals = Refused, findings
+	j.res.Code = cli.Worst(j.res.Code, cli.ExitRejected)
+	j.held = findings[0].Message
+}

@@ -1,0 +1,304 @@
+package build
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"zonebuild/internal/cli"
+	"zonebuild/internal/config"
+	"zonebuild/internal/dnssec"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
+	"zonebuild/internal/publish"
+	"zonebuild/zone"
+)
+
+// Options of a pass.
+type Options struct {
+	Now     time.Time
+	Zones   []domain.Name // none = all
+	DryRun  bool          // plan and judge, write nothing
+	NewZone bool          // states that no DS exists for zones published signed for the first time
+	Server  publish.Server
+	Log     *slog.Logger
+}
+
+// Report is what a pass did.
+type Report struct {
+	Zones []Result `json:"zones"`
+	Code  int      `json:"exit"`
+}
+
+// Bounds of a pass.
+const (
+	batchZones = 256              // zones that are told to the server and confirmed together
+	lockWait   = 60 * time.Second // for another process at the same zone
+	askWait    = 3 * time.Second  // for the served serial, before signing
+)
+
+type pass struct {
+	ctx        context.Context
+	tree       *Tree
+	o          Options
+	mounted    error // why the sources count as absent
+	unanswered atomic.Bool
+}
+
+// Build takes the zones of a tree from their sources to the name server.
+// Errors: a zone that is not in the tree, and directories that cannot be made.
+func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
+	var report Report
+	zones, err := t.choose(o.Zones)
+	if err != nil {
+		return report, err
+	}
+	if err := t.refresh(); err != nil {
+		return report, err
+	}
+	if !o.DryRun {
+		if err := t.makeDirs(); err != nil {
+			return report, err
+		}
+	}
+	p := &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted()}
+	for len(zones) > 0 && ctx.Err() == nil {
+		n := min(batchZones, len(zones))
+		for _, r := range p.batch(zones[:n]) {
+			report.Zones = append(report.Zones, r)
+			report.Code = cli.Worst(report.Code, r.Code)
+		}
+		zones = zones[n:]
+	}
+	return report, ctx.Err()
+}
+
+func (t *Tree) choose(names []domain.Name) ([]*config.Zone, error) {
+	var out []*config.Zone
+	for _, n := range names {
+		z := t.Config.Find(n)
+		if z == nil {
+			return nil, cli.Usagef("zone %s is not in the tree", n)
+		}
+		out = append(out, z)
+	}
+	if len(names) == 0 {
+		for i := range t.Config.Zones {
+			out = append(out, &t.Config.Zones[i])
+		}
+	}
+	return out, nil
+}
+
+// batch runs zones up to their commit side by side, tells the server of all of
+// them at once, and waits until it serves them.
+func (p *pass) batch(zones []*config.Zone) []Result {
+	jobs := make([]*job, len(zones))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(len(zones), 2*runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(zones) {
+					return
+				}
+				jobs[i] = p.start(zones[i])
+				if jobs[i].lock != nil || p.o.DryRun {
+					p.prepare(p.ctx, jobs[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	p.announce(jobs)
+	out := make([]Result, len(jobs))
+	for i, j := range jobs {
+		p.finish(j)
+		out[i] = j.res
+	}
+	return out
+}
+
+// start locks a zone and loads its state.
+func (p *pass) start(z *config.Zone) *job {
+	j := &job{z: z, now: p.o.Now, state: &State{}, res: Result{Zone: z.Name}}
+	if !p.o.DryRun {
+		ctx, cancel := context.WithTimeout(p.ctx, lockWait)
+		defer cancel()
+		lock, err := durable.LockWait(ctx, p.tree.lockPath(z.Name))
+		if err != nil {
+			j.fail("build-failed", fmt.Errorf("lock %s: %w", z.Name, err))
+			return j
+		}
+		j.lock = lock
+	}
+	state, err := p.tree.loadState(z.Name)
+	j.state = state
+	if err != nil {
+		p.o.Log.Warn("read state", "zone", z.Name, "err", err)
+	}
+	if p.o.NewZone {
+		j.state.NewZone = true
+	}
+	return j
+}
+
+// finish saves the state and lets go of the zone.
+func (p *pass) finish(j *job) {
+	if j.lock == nil {
+		return
+	}
+	if err := p.tree.saveState(j.z.Name, j.state); err != nil {
+		j.res.Action, j.res.Error = Failed, err.Error()
+		j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed)
+	}
+	j.lock.Unlock()
+}
+
+// served is the serial that the server answers now, if it answers. After one
+// server that is silent the others are not waited for again.
+func (p *pass) served(ctx context.Context, apex domain.Name) (uint32, bool) {
+	if p.unanswered.Load() {
+		return 0, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	s, err := p.o.Server.Serial(ctx, apex)
+	if errors.Is(err, publish.ErrUnreachable) {
+		p.unanswered.Store(true)
+	}
+	return s.Serial, err == nil
+}
+
+// announce tells the server of what was committed and waits for it. A zone
+// whose load failed is rolled back.
+func (p *pass) announce(jobs []*job) {
+	failed := p.confirm(jobs)
+	if len(failed) == 0 {
+		return
+	}
+	var again []*job
+	for _, j := range failed {
+		if p.rollBack(j) {
+			again = append(again, j)
+		}
+	}
+	for _, j := range p.confirm(again) {
+		j.fail("load-failed", fmt.Errorf("roll back %s: the name server cannot load the last good zone either", j.z.Name))
+	}
+}
+
+// confirm reloads and waits; it returns the jobs whose load failed for sure.
+func (p *pass) confirm(jobs []*job) []*job {
+	var names []domain.Name
+	want := map[domain.Name]uint32{}
+	for _, j := range jobs {
+		if j.reload && j.lock != nil {
+			names = append(names, j.z.Name)
+			want[j.z.Name] = j.state.Serial
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	refused := p.o.Server.Reload(p.ctx, names)
+	for name := range refused {
+		delete(want, name)
+	}
+	results := publish.Confirm(p.ctx, p.o.Server, want, p.tree.Config.Publish.Timeout)
+	var failed []*job
+	for _, j := range jobs {
+		if !j.reload {
+			continue
+		}
+		r := results[j.z.Name]
+		switch err := refused[j.z.Name]; {
+		case err != nil:
+			j.unconfirmed(err)
+		case r.Outcome == publish.Confirmed:
+			p.confirmed(j)
+		case r.Outcome == publish.FailedLoad:
+			failed = append(failed, j)
+		default:
+			j.unconfirmed(r.Err)
+		}
+		j.reload = false
+	}
+	return failed
+}
+
+func (p *pass) confirmed(j *job) {
+	s := j.state
+	if !s.Confirmed {
+		s.Confirmed, s.ConfirmedAt = true, j.now.UTC()
+	}
+	s.clear("unconfirmed")
+	j.res.Confirmed = true
+	if j.res.Action == Unchanged {
+		j.res.Action = Confirmed
+	}
+	signed := filepath.Join(p.tree.Config.Paths.Signed, j.z.Name.FileName())
+	if err := durable.Link(signed, p.tree.lastGoodPath(j.z.Name)); err != nil {
+		j.fail("build-failed", fmt.Errorf("keep the last good zone: %w", err))
+	}
+}
+
+// unconfirmed leaves the verified file where it is: the next run asks again.
+func (j *job) unconfirmed(err error) {
+	if err == nil {
+		err = errors.New("no answer")
+	}
+	j.res.Error = fmt.Sprintf("confirm serial %d of %s: %s", j.state.Serial, j.z.Name, err)
+	j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed)
+	j.state.raise("unconfirmed", j.res.Error, j.now)
+}
+
+// rollBack publishes the last good records with a higher serial and holds back
+// the input that the server could not load.
+func (p *pass) rollBack(j *job) bool {
+	reason := fmt.Errorf("the name server could not load serial %d of %s", j.state.Serial, j.z.Name)
+	j.state.FailedInput = hex.EncodeToString(j.input[:])
+	j.fail("load-failed", reason)
+	good, input := p.tree.readPublished(j.z.Name, p.tree.lastGoodPath(j.z.Name))
+	if good == nil {
+		return false
+	}
+	p.readBack(j)
+	j.prevIn, j.held = input, reason.Error()
+	candidate, ok := zone.FromRecords(j.z.Name, good.Zone.Records())
+	if !ok {
+		return false
+	}
+	made, err := p.plan(j, candidate)
+	if err != nil {
+		j.fail("load-failed", err)
+		return false
+	}
+	serial, served, hasServed, err := p.nextSerial(p.ctx, j, candidate)
+	if err == nil {
+		err = p.commit(p.ctx, j, candidate, made, serial, served, hasServed)
+	}
+	if err != nil {
+		j.fail("load-failed", fmt.Errorf("roll back: %w", err))
+		return false
+	}
+	j.res.Action = RolledBack
+	return true
+}
+
+// Previous is the published zone of a name, for reports; nil without one.
+func (t *Tree) Previous(apex domain.Name) *dnssec.Previous {
+	prev, _ := t.readPublished(apex, filepath.Join(t.Config.Paths.Signed, apex.FileName()))
+	if prev == nil {
+		prev, _ = t.readPublished(apex, t.lastGoodPath(apex))
+	}
+	return prev
+}

@@ -1,0 +1,173 @@
+package build
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"zonebuild/internal/dnssec"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
+	"zonebuild/zone"
+)
+
+// published is what the head of signed/ZONE says.
+type published struct {
+	exists bool
+	header Header
+	serial uint32
+	id     FileID
+	err    error // why header and serial are unknown
+}
+
+const headBytes = 16 << 10 // header and SOA line fit, whatever the names
+
+// readHead reads the first two lines of signed/ZONE: the header and the SOA.
+func (t *Tree) readHead(apex domain.Name) published {
+	p := published{}
+	f, err := os.Open(filepath.Join(t.Config.Paths.Signed, apex.FileName()))
+	if err != nil {
+		p.err = err
+		return p
+	}
+	defer f.Close()
+	p.exists = true
+	info, err := f.Stat()
+	if err != nil {
+		p.err = err
+		return p
+	}
+	p.id = FileID{info.Size(), info.ModTime().UnixNano()}
+	head := make([]byte, headBytes)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		p.err = err
+		return p
+	}
+	if p.header, p.err = parseHeader(head[:n]); p.err != nil {
+		return p
+	}
+	p.serial, p.err = serialOf(apex, head[headerLen:n])
+	return p
+}
+
+// serialOf reads the serial from the first record of a file of ours.
+func serialOf(apex domain.Name, b []byte) (uint32, error) {
+	line, _, ok := bytes.Cut(b, []byte{'\n'})
+	if !ok {
+		return 0, errors.New("the first record is cut short")
+	}
+	f, faults := zone.Parse("", append(bytes.Clone(line), '\n'), zone.ParseOptions{Apex: apex})
+	if !faults.HasErrors() {
+		if z, ok := zone.FromRecords(apex, f.Records.Sorted()); ok {
+			return z.Serial(), nil
+		}
+	}
+	return 0, errors.New("the first record is no SOA")
+}
+
+// readPublished reads a published file whole; nil if it is missing, is not
+// ours or was changed by another hand.
+func (t *Tree) readPublished(apex domain.Name, path string) (*dnssec.Previous, [sha256.Size]byte) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, [sha256.Size]byte{}
+	}
+	h, err := checkBody(data)
+	if err != nil {
+		return nil, h.Input
+	}
+	prev, err := dnssec.ReadPrevious(apex, path, data)
+	if err != nil {
+		return nil, h.Input
+	}
+	return prev, h.Input
+}
+
+func (t *Tree) unsignedPath(apex domain.Name) string {
+	return filepath.Join(t.Config.Paths.Unsigned, apex.FileName())
+}
+
+func (t *Tree) hasUnsigned(apex domain.Name) bool {
+	_, err := os.Lstat(t.unsignedPath(apex))
+	return err == nil
+}
+
+// writeUnsigned writes unsigned/ZONE if its records changed. The serial in it
+// is the one with which the records were first built.
+func (t *Tree) writeUnsigned(z *zone.Zone) error {
+	path := t.unsignedPath(z.Apex())
+	if old, err := os.Open(path); err == nil {
+		defer old.Close()
+		r := bufio.NewReaderSize(old, headBytes)
+		if line, err := r.Peek(headBytes); err == nil || errors.Is(err, io.EOF) {
+			if serial, err := serialOf(z.Apex(), line); err == nil {
+				if same, err := z.WithSerial(serial); err == nil && sameText(same, r) {
+					return nil
+				}
+			}
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := durable.Stage(t.Config.Paths.Unsigned, z.Apex().FileName(), t.outputMode())
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if _, err := z.WriteTo(f); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return f.Commit(time.Time{})
+}
+
+// sameText reports whether z is written as what r holds.
+func sameText(z *zone.Zone, r io.Reader) bool {
+	c := &comparer{r: r}
+	if _, err := z.WriteTo(c); err != nil {
+		return false
+	}
+	n, err := r.Read(make([]byte, 1))
+	return n == 0 && err == io.EOF
+}
+
+var errDiffers = errors.New("differs")
+
+// comparer is a writer that fails at the first byte that r does not have.
+type comparer struct {
+	r   io.Reader
+	buf []byte
+}
+
+func (c *comparer) Write(b []byte) (int, error) {
+	if cap(c.buf) < len(b) {
+		c.buf = make([]byte, len(b))
+	}
+	n, err := io.ReadFull(c.r, c.buf[:len(b)])
+	if err != nil || !bytes.Equal(c.buf[:n], b) {
+		return 0, errDiffers
+	}
+	return len(b), nil
+}
+
+// SerialOf reads the serial from the head of a file that this program wrote.
+func SerialOf(apex domain.Name, path string) (uint32, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	head := make([]byte, headBytes)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, err
+	}
+	return serialOf(apex, bytes.TrimPrefix(head[:n], head[:min(n, headerLen)]))
+}

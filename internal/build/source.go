@@ -1,0 +1,145 @@
+package build
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"zonebuild/internal/config"
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+	"zonebuild/primary"
+	"zonebuild/soa"
+	"zonebuild/zone"
+)
+
+// Extra gives the generated and guest fragments of a zone: dnsextra.Set.For,
+// tlsa.Set.For, sshfp.Set.For. It is asked once per zone and pass.
+type Extra func(apex domain.Name) ([]zone.Fragment, diag.List)
+
+// sources is what a zone is made of, read and parsed.
+type sources struct {
+	fragments    []zone.Fragment
+	faults       diag.List
+	input        [sha256.Size]byte
+	hostRecords  int  // records of soa/ and primary/
+	primaryEmpty bool // primary/ is there but holds no record
+}
+
+// treeFS reads the files of a tree. Paths inside it go through os.Root, so no
+// symbolic link leads out; an absolute path of the configuration is the
+// operator's own word and is read as it is.
+type treeFS struct{ root *os.Root }
+
+func (t treeFS) Open(name string) (fs.File, error) {
+	if filepath.IsAbs(name) {
+		return os.Open(name)
+	}
+	return t.root.FS().Open(name)
+}
+
+// loadSources reads and parses all fragments of a zone.
+func (t *Tree) loadSources(z *config.Zone) *sources {
+	s := &sources{}
+	f, faults := soa.Load(t.files, z.SOA, z.Name)
+	s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
+	s.hostRecords = recordsOf(f)
+	primaryRecords := 0
+	for _, file := range z.Primary {
+		f, faults := primary.Load(t.files, file, z.Name, t.private)
+		s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
+		primaryRecords += recordsOf(f)
+	}
+	s.hostRecords += primaryRecords
+	s.primaryEmpty = len(z.Primary) > 0 && primaryRecords == 0 && !s.faults.HasErrors()
+	for _, extra := range t.Extras {
+		guests, faults := extra(z.Name)
+		s.fragments, s.faults = append(s.fragments, guests...), append(s.faults, faults...)
+	}
+	var files []zone.Source
+	for _, f := range s.fragments {
+		files = append(files, f.Files...)
+	}
+	s.input = t.inputDigest(z, files)
+	return s
+}
+
+func recordsOf(f zone.Fragment) int {
+	if f.Records == nil {
+		return 0
+	}
+	return f.Records.Len()
+}
+
+// private are the parts of a tree that no fragment may include.
+func (t *Tree) private(path string) bool {
+	for _, dir := range []string{t.Config.Paths.Keys, t.Config.Paths.State} {
+		rel, err := filepath.Rel(t.Config.Tree, dir)
+		if err == nil && (path == rel || strings.HasPrefix(path, rel+"/")) {
+			return true
+		}
+	}
+	return false
+}
+
+// quickInput is the input digest by raw reads, without parsing. It is not ok
+// when a file cannot be read or includes others: then loadSources has to tell.
+func (t *Tree) quickInput(z *config.Zone) (digest [sha256.Size]byte, ok bool) {
+	if len(t.Extras) > 0 {
+		return t.loadSources(z).input, true
+	}
+	var files []zone.Source
+	for _, name := range append([]string{z.SOA}, z.Primary...) {
+		src, err := zone.ReadFile(t.files, name)
+		if err != nil || primary.HasInclude(src) {
+			return digest, false
+		}
+		files = append(files, zone.Source{Name: name, Digest: sha256.Sum256(src)})
+	}
+	return t.inputDigest(z, files), true
+}
+
+// inputDigest covers everything that a published file is a function of, but
+// for the previous file and the clock.
+func (t *Tree) inputDigest(z *config.Zone, files []zone.Source) [sha256.Size]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "input 1\n%s\n%s\n", z.Name, z.Policy)
+	for _, f := range files {
+		fmt.Fprintf(h, "file %q %x\n", f.Name, f.Digest)
+	}
+	if z.Policy.Sign == config.SignTrue {
+		t.digestKeys(h, z.Name)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// notMounted names the configured sources whose marker file is absent: an
+// empty mount point must not look like a wish to delete everything.
+func (t *Tree) notMounted() error {
+	var missing []string
+	for name, s := range t.Config.Sources {
+		if s.Marker == "" {
+			continue
+		}
+		dir := s.Path
+		if dir == "" {
+			dir = name
+		}
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(t.Config.Tree, dir)
+		}
+		if _, err := os.Lstat(filepath.Join(dir, s.Marker)); err != nil {
+			missing = append(missing, fmt.Sprintf("%s: no %s", name, s.Marker))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return errors.New("not mounted: " + strings.Join(missing, ", "))
+}

@@ -1,0 +1,132 @@
+package build
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
+)
+
+// State is what a zone's file in state/ holds: what was published and confirmed,
+// alarms, refusals and approvals. None of it is needed to publish rightly: a
+// lost state costs a question to the server and, at worst, an approval.
+type State struct {
+	Serial      uint32    `json:"serial"` // last published
+	Published   time.Time `json:"published,omitzero"`
+	Confirmed   bool      `json:"confirmed"` // Serial was seen served, or there is no server to ask
+	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
+	File        FileID    `json:"file"`                 // signed/ZONE as it was left
+	SameInput   string    `json:"same_input,omitempty"` // another input that gives the same records
+	Signed      bool      `json:"signed"`               // was ever published signed
+	NewZone     bool      `json:"new_zone,omitempty"`   // stated: there is no DS at the parent
+	HostRecords int       `json:"host_records"`         // of soa/ and primary/
+	Faults      string    `json:"faults,omitempty"`     // digest of the fault set last printed
+	FailedInput string    `json:"failed_input,omitempty"`
+	Refused     []Refusal `json:"refused,omitempty"`
+	Approved    []Refusal `json:"approved,omitempty"`
+	Alarms      []Alarm   `json:"alarms,omitempty"`
+
+	was []byte // as it stands on disk
+}
+
+// FileID tells whether a file is still the one that was written.
+type FileID struct {
+	Size  int64 `json:"size"`
+	MTime int64 `json:"mtime_ns"`
+}
+
+// Refusal is a guard that refused a candidate, or the approval of one.
+type Refusal struct {
+	Guard     string    `json:"guard"`
+	Candidate string    `json:"candidate"` // digest of its records and keys
+	Message   string    `json:"message"`
+	At        time.Time `json:"at"`
+}
+
+// Alarm is a condition that a person should know of.
+type Alarm struct {
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+	Since   time.Time `json:"since"`
+	Said    time.Time `json:"said,omitzero"` // when alarm-command was last told
+}
+
+// loadState reads the state of a zone. A file that is missing gives a fresh
+// state; a damaged one too, with its error.
+func (t *Tree) loadState(apex domain.Name) (*State, error) {
+	path := t.statePath(apex)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &State{}, nil
+	}
+	if err != nil {
+		return &State{}, err
+	}
+	s := &State{was: b}
+	if err := json.Unmarshal(b, s); err != nil {
+		return &State{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// saveState writes the state if it differs from what is on disk.
+func (t *Tree) saveState(apex domain.Name, s *State) error {
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	b = append(b, '\n')
+	if slices.Equal(b, s.was) {
+		return nil
+	}
+	if err := durable.WriteFile(t.statePath(apex), b, t.stateMode()); err != nil {
+		return fmt.Errorf("save the state of %s: %w", apex, err)
+	}
+	s.was = b
+	return nil
+}
+
+func (t *Tree) statePath(apex domain.Name) string {
+	return filepath.Join(t.Config.Paths.State, apex.FileName()+".json")
+}
+
+func (t *Tree) lastGoodPath(apex domain.Name) string {
+	return filepath.Join(t.Config.Paths.State, "last-good", apex.FileName())
+}
+
+// raise sets an alarm; a standing one keeps its age.
+func (s *State) raise(code, message string, now time.Time) {
+	for i := range s.Alarms {
+		if s.Alarms[i].Code == code {
+			s.Alarms[i].Message = message
+			return
+		}
+	}
+	s.Alarms = append(s.Alarms, Alarm{Code: code, Message: message, Since: now.UTC()})
+}
+
+// clear ends alarms.
+func (s *State) clear(codes ...string) {
+	s.Alarms = slices.DeleteFunc(s.Alarms, func(a Alarm) bool { return slices.Contains(codes, a.Code) })
+	if len(s.Alarms) == 0 {
+		s.Alarms = nil
+	}
+}
+
+// approvedFor lists the guards that were approved for a candidate.
+func (s *State) approvedFor(candidate string) []string {
+	var out []string
+	for _, a := range s.Approved {
+		if a.Candidate == candidate {
+			out = append(out, a.Guard)
+		}
+	}
+	return out
+}

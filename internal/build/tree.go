@@ -1,0 +1,98 @@
+// Package build is the pipeline of a zone and of a tree of zones: load, compile,
+// plan, sign, stage, verify, publish, confirm, and roll back where the name
+// server proves that it could not load what it was given.
+//
+// A pass over a tree keeps zones apart: a fault, a refusal or a failure of one
+// leaves the others alone, and its own last good records stay published and
+// signed.
+package build
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/miekg/dns"
+
+	"zonebuild/internal/config"
+	"zonebuild/internal/diag"
+	"zonebuild/internal/dnssec"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
+)
+
+// Tree is a data tree (docs/tree.md) opened for work.
+type Tree struct {
+	Config *config.Config
+	Extras []Extra
+
+	root  *os.Root
+	files treeFS
+	keys  *dnssec.KeyDir // listed once per pass
+
+	dsMu sync.Mutex
+	ds   map[domain.Name]map[domain.Name][]*dns.DS // DS in the sources of parents, by child
+}
+
+// Open reads the configuration of the tree in dir. The tree is nil when the
+// list has an error.
+func Open(dir string) (*Tree, diag.List, error) {
+	cfg, faults := config.Load(dir)
+	if faults.HasErrors() {
+		return nil, faults, nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, faults, fmt.Errorf("open the tree: %w", err)
+	}
+	t := &Tree{Config: cfg, root: root, files: treeFS{root}}
+	if err := t.refresh(); err != nil {
+		root.Close()
+		return nil, faults, err
+	}
+	return t, faults, nil
+}
+
+// Close ends the use of a tree.
+func (t *Tree) Close() error { return t.root.Close() }
+
+// refresh forgets what holds for one pass only.
+func (t *Tree) refresh() (err error) {
+	t.ds = map[domain.Name]map[domain.Name][]*dns.DS{}
+	t.keys, err = dnssec.ScanKeys(t.Config.Paths.Keys)
+	return err
+}
+
+// makeDirs creates the directories that the program writes to.
+func (t *Tree) makeDirs() error {
+	for _, dir := range []string{t.Config.Paths.Signed, t.Config.Paths.Unsigned, t.Config.Paths.State, filepath.Join(t.Config.Paths.State, "last-good")} {
+		if err := durable.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Tree) outputMode() durable.Options {
+	return durable.Options{Mode: t.Config.OutputMode, Group: t.Config.OutputGroup}
+}
+
+// stateMode keeps approvals and the like from other users' eyes and hands.
+func (t *Tree) stateMode() durable.Options { return durable.Options{Mode: 0o644} }
+
+// digestKeys covers the key files of a zone: their public parts and lives, and
+// whether the private part is there.
+func (t *Tree) digestKeys(w io.Writer, apex domain.Name) {
+	for _, f := range t.keys.Files(apex) {
+		fmt.Fprintln(w, "key", f.Base)
+		for _, ext := range []string{".key", ".state"} {
+			b, err := os.ReadFile(filepath.Join(t.Config.Paths.Keys, f.Base+ext))
+			fmt.Fprintf(w, "%s %x %v\n", ext, sha256.Sum256(b), err == nil)
+		}
+		_, err := os.Lstat(filepath.Join(t.Config.Paths.Keys, f.Base+".private"))
+		fmt.Fprintln(w, "private", err == nil)
+	}
+}
