@@ -21,7 +21,10 @@ cd "$room"
 step() { printf '\n# %s\n' "$1"; }
 run() {
 	printf '$ %s\n' "$1"
-	sh -c "$1"
+	status=0
+	sh -c "$1" >out 2>&1 || status=$?
+	cat out
+	[ "$status" -eq 0 ] || exit "$status"
 }
 
 step 'a tree of zones, as it is kept in version control'
@@ -35,6 +38,10 @@ run 'zonebuild -C cluster build --new-zone'
 
 step 'nothing changed: nothing is written, and nothing is said'
 run 'zonebuild -C cluster build'
+if [ -s out ]; then
+	echo 'demo: an unchanged tree was built again' >&2
+	exit 1
+fi
 
 step 'prove a signed zone with the separate reader, every signature of it'
 run 'zonebuild verify cluster/signed/example.org'
@@ -48,6 +55,10 @@ run 'zonebuild -C cluster diff example.org'
 
 step 'build again: of all RRsets only the changed ones are signed anew'
 run 'zonebuild -C cluster build'
+grep -q ', [1-9][0-9]* kept' out || {
+	echo 'demo: signatures that need not change were made anew' >&2
+	exit 1
+}
 
 step 'where it stands'
 run 'zonebuild -C cluster status example.org'
