@@ -168,6 +168,12 @@ func (s *scanner) word() {
 			continue
 		}
 		if c == '"' {
+			if s.src[s.at-1] == '=' { // key="value" of SVCB and HTTPS (RFC 9460 §2.1)
+				if !s.quotedPart() {
+					break
+				}
+				continue
+			}
 			s.fault(s.pos(), "quote", "white space is missing before the quote")
 		}
 		if class(c) != plain {
@@ -176,6 +182,24 @@ func (s *scanner) word() {
 		s.at++
 	}
 	s.tokens = append(s.tokens, token{s.src[start:s.at], pos.Line, pos.Column, false})
+}
+
+// quotedPart passes over the quoted part of a word.
+func (s *scanner) quotedPart() bool {
+	pos := s.pos()
+	for s.at++; s.at < len(s.src) && s.src[s.at] != '\n'; s.at++ {
+		switch s.src[s.at] {
+		case '"':
+			s.at++
+			return true
+		case '\\':
+			if s.at+1 < len(s.src) && s.src[s.at+1] != '\n' {
+				s.at++
+			}
+		}
+	}
+	s.fault(pos, "quote", "quote is not closed on its line")
+	return false
 }
 
 func (s *scanner) quoted() {

@@ -105,7 +105,7 @@ txt.example.org TXT "a;b" c\ d "\"q\" \200"
 h.example.org CAA 0 issue "ca.example; x=y"
 u.example.org TYPE65280 \# 3 abcdef
 g.example.org A \# 4 C0000201
-s.example.org HTTPS 1 . alpn=h2,h3
+s.example.org HTTPS 1 . alpn="h2,h3" ipv4hint=192.0.2.1
 $INCLUDE inc/a example.org.
 $GENERATE 1-2 p${0,2,d}.example.org A 192.0.2.$
 `)
@@ -125,13 +125,20 @@ inc.example.org.	3600	IN	A	192.0.2.9
 ns1.example.org.	3600	IN	A	192.0.2.1
 p01.example.org.	3600	IN	A	192.0.2.1
 p02.example.org.	3600	IN	A	192.0.2.2
-s.example.org.	3600	IN	HTTPS	1 . alpn="h2,h3"
+s.example.org.	3600	IN	HTTPS	1 . alpn="h2,h3" ipv4hint="192.0.2.1"
 sub.example.org.	3600	IN	MX	10 mail.sub.example.org.
 txt.example.org.	3600	IN	TXT	"a;b" "c d" "\"q\" \200"
 u.example.org.	3600	IN	TYPE65280	\# 3 abcdef
 www.example.org.	3600	IN	A	192.0.2.2
 www.example.org.	3600	IN	AAAA	2001:db8::1
 `
+	again, faults := Parse("again", b.Bytes(), ParseOptions{Apex: z.Apex()})
+	if len(faults) > 0 {
+		t.Errorf("read back: %s", lines(faults))
+	}
+	if back, ok := FromRecords(z.Apex(), again.Records.Sorted()); !ok || !Equal(back, z) {
+		t.Error("what was written is not what is read back")
+	}
 	if b.String() != want {
 		t.Errorf("got\n%swant\n%s", &b, want)
 	}

@@ -97,7 +97,7 @@ func (t *Tree) MakeKeys(apex domain.Name, o KeyOptions) ([]dnssec.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if prev := t.Previous(apex); state.Signed || prev != nil && len(prev.DNSKEYs()) > 0 {
+	if prev, err := t.Previous(apex); state.Signed || err == nil && len(prev.DNSKEYs()) > 0 {
 		return nil, fmt.Errorf("make keys for %s: it was published signed, put its key files back", apex)
 	}
 	g := dnssec.GenerateOptions{Algorithm: o.Algorithm, Now: o.Now}

@@ -172,7 +172,9 @@ func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 	}
 	s.Serial, s.Published = head.serial, state.Published
 	s.Confirmed = state.Confirmed && state.Serial == head.serial
-	if prev := t.Previous(apex); prev != nil {
+	if prev, err := t.Previous(apex); err != nil {
+		s.Alarms = append(s.Alarms, Alarm{Code: "signed-damaged", Message: err.Error(), Since: now})
+	} else {
 		s.Records, s.Signatures = prev.Counts()
 		if e, ok := prev.OldestExpiration(now.Unix()); ok {
 			s.Oldest = time.Unix(e, 0).UTC()
@@ -275,7 +277,7 @@ func (t *Tree) Retire(ctx context.Context, apex domain.Name) (kept string, err e
 		return "", fmt.Errorf("retire %s: it is still in the tree, remove it from there first", apex)
 	}
 	name := apex.FileName()
-	signed := filepath.Join(t.Config.Paths.Signed, name)
+	signed := t.signedPath(apex)
 	head := t.readHead(apex)
 	if !head.exists {
 		return "", fmt.Errorf("retire %s: it is not published", apex)

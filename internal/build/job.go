@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -131,16 +131,17 @@ func (j *job) settle() {
 // changed is replaced by the last confirmed copy; its signatures are kept
 // only if its digest is right.
 func (p *pass) readBack(j *job) {
-	if j.prev, j.prevIn = p.tree.readPublished(j.z.Name, filepath.Join(p.tree.Config.Paths.Signed, j.z.Name.FileName())); j.prev != nil {
+	var err error
+	j.prev, j.prevIn, err = p.tree.readPublished(j.z.Name, p.tree.signedPath(j.z.Name))
+	if err == nil {
 		j.prevOK = true
 		return
 	}
-	if j.prev, j.prevIn = p.tree.readPublished(j.z.Name, p.tree.lastGoodPath(j.z.Name)); j.prev != nil {
-		why := "signed/ is lost, the last confirmed copy is used"
-		if j.head.exists {
-			why = "signed/ was changed by another hand, the last confirmed copy is used"
-		}
-		p.o.Log.Warn("read back", "zone", j.z.Name, "because", why)
+	var why error
+	if j.prev, j.prevIn, why = p.tree.readPublished(j.z.Name, p.tree.lastGoodPath(j.z.Name)); why == nil {
+		p.o.Log.Warn("use the last confirmed copy", "zone", j.z.Name, "because", err)
+	} else if j.head.exists || !errors.Is(why, fs.ErrNotExist) {
+		p.o.Log.Warn("nothing that was published can be read back", "zone", j.z.Name, "because", err)
 	}
 }
 
@@ -440,7 +441,7 @@ func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) e
 	}
 	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, Mode: mode, AllowUnsigned: !signed}
 	if signed && j.prevOK {
-		previous, err := os.ReadFile(filepath.Join(p.tree.Config.Paths.Signed, j.z.Name.FileName()))
+		previous, err := os.ReadFile(p.tree.signedPath(j.z.Name))
 		if err == nil {
 			if _, err := checkBody(previous); err == nil {
 				o.Trusted = bytes.NewReader(previous)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -245,8 +244,7 @@ func (p *pass) confirmed(j *job) {
 	if j.res.Action == Unchanged {
 		j.res.Action = Confirmed
 	}
-	signed := filepath.Join(p.tree.Config.Paths.Signed, j.z.Name.FileName())
-	if err := durable.Link(signed, p.tree.lastGoodPath(j.z.Name)); err != nil {
+	if err := durable.Link(p.tree.signedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)); err != nil {
 		j.fail("build-failed", fmt.Errorf("keep the last good zone: %w", err))
 	}
 }
@@ -267,9 +265,9 @@ func (p *pass) rollBack(j *job) bool {
 	reason := fmt.Errorf("the name server could not load serial %d of %s", j.state.Serial, j.z.Name)
 	j.state.FailedInput = hex.EncodeToString(j.input[:])
 	j.fail("load-failed", reason)
-	good, input := p.tree.readPublished(j.z.Name, p.tree.lastGoodPath(j.z.Name))
-	if good == nil {
-		return false
+	good, input, err := p.tree.readPublished(j.z.Name, p.tree.lastGoodPath(j.z.Name))
+	if err != nil {
+		return false // nothing was confirmed before
 	}
 	p.readBack(j)
 	j.prevIn, j.held = input, reason.Error()
@@ -294,11 +292,15 @@ func (p *pass) rollBack(j *job) bool {
 	return true
 }
 
-// Previous is the published zone of a name, for reports; nil without one.
-func (t *Tree) Previous(apex domain.Name) *dnssec.Previous {
-	prev, _ := t.readPublished(apex, filepath.Join(t.Config.Paths.Signed, apex.FileName()))
-	if prev == nil {
-		prev, _ = t.readPublished(apex, t.lastGoodPath(apex))
+// Previous is the published zone of a name, for reports. Errors: it cannot be
+// read, and neither can its last confirmed copy.
+func (t *Tree) Previous(apex domain.Name) (*dnssec.Previous, error) {
+	prev, _, err := t.readPublished(apex, t.signedPath(apex))
+	if err != nil {
+		var why error
+		if prev, _, why = t.readPublished(apex, t.lastGoodPath(apex)); why != nil {
+			return nil, err
+		}
 	}
-	return prev
+	return prev, nil
 }

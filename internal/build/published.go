@@ -32,7 +32,7 @@ const headBytes = 16 << 10 // header and SOA line fit, whatever the names
 // readHead reads the first two lines of signed/ZONE: the header and the SOA.
 func (t *Tree) readHead(apex domain.Name) published {
 	p := published{}
-	f, err := os.Open(filepath.Join(t.Config.Paths.Signed, apex.FileName()))
+	f, err := os.Open(t.signedPath(apex))
 	if err != nil {
 		p.err = err
 		return p
@@ -73,22 +73,22 @@ func serialOf(apex domain.Name, b []byte) (uint32, error) {
 	return 0, errors.New("the first record is no SOA")
 }
 
-// readPublished reads a published file whole; nil if it is missing, is not
-// ours or was changed by another hand.
-func (t *Tree) readPublished(apex domain.Name, path string) (*dnssec.Previous, [sha256.Size]byte) {
+// readPublished reads a published file whole. Errors: it is missing, is not
+// ours, or was changed by another hand.
+func (t *Tree) readPublished(apex domain.Name, path string) (*dnssec.Previous, [sha256.Size]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, [sha256.Size]byte{}
+		return nil, [sha256.Size]byte{}, err
 	}
 	h, err := checkBody(data)
 	if err != nil {
-		return nil, h.Input
+		return nil, h.Input, fmt.Errorf("read %s: %w", path, err)
 	}
 	prev, err := dnssec.ReadPrevious(apex, path, data)
 	if err != nil {
-		return nil, h.Input
+		return nil, h.Input, fmt.Errorf("read %s: %w", path, err)
 	}
-	return prev, h.Input
+	return prev, h.Input, nil
 }
 
 func (t *Tree) unsignedPath(apex domain.Name) string {

@@ -97,6 +97,10 @@ func (t *Tree) statePath(apex domain.Name) string {
 	return filepath.Join(t.Config.Paths.State, apex.FileName()+".json")
 }
 
+func (t *Tree) signedPath(apex domain.Name) string {
+	return filepath.Join(t.Config.Paths.Signed, apex.FileName())
+}
+
 func (t *Tree) lastGoodPath(apex domain.Name) string {
 	return filepath.Join(t.Config.Paths.State, "last-good", apex.FileName())
 }
