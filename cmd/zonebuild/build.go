@@ -72,12 +72,19 @@ func (p *program) build(c *ucli.Context) error {
 	return cli.Exit(report.Code)
 }
 
+// maxFaults of one zone are printed by a build: cron sends mail.
+const maxFaults = 50
+
 // sayResult tells what happened to a zone: faults when they are new, one line
 // for what was done.
 func (s *session) sayResult(r *build.Result) error {
 	if r.FaultsNew {
-		if err := s.printer.Diagnostics(r.Diagnostics); err != nil {
+		shown := r.Diagnostics[:min(len(r.Diagnostics), maxFaults)]
+		if err := s.printer.Diagnostics(shown); err != nil {
 			return err
+		}
+		if more := len(r.Diagnostics) - len(shown); more > 0 {
+			s.say("%s: %d more (zonebuild check %s prints all)", r.Zone, more, r.Zone)
 		}
 	}
 	for _, f := range r.Refusals {

@@ -63,6 +63,8 @@ type job struct {
 	now   time.Time
 	res   Result
 
+	alarmsBefore []Alarm // as they stood before the pass
+
 	head   published
 	prev   *dnssec.Previous // what is published, read back; nil for a first build
 	prevOK bool             // prev is signed/ZONE itself, with the digest it should have

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,6 +145,7 @@ func (p *pass) start(z *config.Zone) *job {
 	if err != nil {
 		p.o.Log.Warn("read state", "zone", z.Name, "err", err)
 	}
+	j.alarmsBefore = slices.Clone(state.Alarms)
 	if p.o.NewZone {
 		j.state.NewZone = true
 	}
@@ -155,6 +157,7 @@ func (p *pass) finish(j *job) {
 	if j.lock == nil {
 		return
 	}
+	p.alarms(j)
 	if err := p.tree.saveState(j.z.Name, j.state); err != nil {
 		j.res.Action, j.res.Error = Failed, err.Error()
 		j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed)
