@@ -45,11 +45,11 @@ took() {
 keys=
 for k in tree/keys/*.key; do keys="$keys ${k%.key}"; done
 took zonebuild "$program" -C tree build
-# shellcheck disable=SC2086 # a list of words
 "$program" init sampled --zone example.org >/dev/null
 cp tree/primary/example.org sampled/primary/example.org
 echo 'verify-signatures = "sample"' >>sampled/zonebuild.toml # its last table is [policy]
 took sampled "$program" -C sampled build
+# shellcheck disable=SC2086 # a list of words
 took ldns ldns-signzone -o example.org -f ldns.signed flat $keys
 took bind dnssec-signzone -S -K tree/keys -P -o example.org -f bind.signed flat
 printf 'extra TXT "one more"\n' >>tree/primary/example.org
