@@ -113,13 +113,13 @@ func (t *Tree) MakeKeys(apex domain.Name, o KeyOptions) ([]dnssec.Key, error) {
 	}
 	var out []dnssec.Key
 	for _, g.Role = range roles {
-		k, err := dnssec.GenerateKey(t.Config.Paths.Keys, apex, g)
+		k, err := t.keys.Generate(apex, g)
 		if err != nil {
 			return out, err
 		}
 		out = append(out, k)
 	}
-	return out, t.refresh()
+	return out, nil
 }
 
 // MissingKeys are the zones that are to be signed and have no key.

@@ -35,12 +35,18 @@ type GenerateOptions struct {
 // never makes a key with a tag that a key of the zone has, revoked or not. The
 // .key file comes last: a crash leaves nothing that counts as a key.
 func GenerateKey(dir string, apex domain.Name, o GenerateOptions) (Key, error) {
-	present, err := ScanKeys(dir)
+	d, err := ScanKeys(dir)
 	if err != nil {
 		return Key{}, err
 	}
+	return d.Generate(apex, o)
+}
+
+// Generate is GenerateKey for a directory that is listed already; the new key
+// joins the listing.
+func (d *KeyDir) Generate(apex domain.Name, o GenerateOptions) (Key, error) {
 	used := map[uint16]bool{0: true} // RRSIGs with tag 0 are refused by some libraries
-	for _, f := range present.Files(apex) {
+	for _, f := range d.Files(apex) {
 		used[f.Tag], used[f.Tag+dns.REVOKE] = true, true
 	}
 	bits := map[uint8]int{dns.RSASHA256: max(o.Bits, 2048), dns.ECDSAP256SHA256: 256, dns.ECDSAP384SHA384: 384, dns.ED25519: 256}[o.Algorithm]
@@ -68,7 +74,11 @@ func GenerateKey(dir string, apex domain.Name, o GenerateOptions) (Key, error) {
 			return Key{}, fmt.Errorf("make a key for %s: the key cannot sign", apex)
 		}
 		k.Signer, k.Base = signer, keyBase(apex, o.Algorithm, k.Tag)
-		return k, k.write(dir, private, bits, o.Now)
+		if err := k.write(d.dir, private, bits, o.Now); err != nil {
+			return Key{}, err
+		}
+		d.files[apex] = append(d.files[apex], KeyFile{k.Base, o.Algorithm, k.Tag})
+		return k, nil
 	}
 	return Key{}, fmt.Errorf("make a key for %s: no free key tag", apex)
 }
