@@ -73,33 +73,32 @@ func NewPlan(z *zone.Zone, keys []Key, policy Policy, prev *Previous, now time.T
 }
 
 func (p *Plan) chooseSigners() error {
-	algorithms := map[uint8][2]bool{}
+	type uses struct{ zone, keys bool }
+	algorithms := map[uint8]*uses{}
 	for i := range p.keys {
 		k := &p.keys[i]
-		if k.Published {
-			algorithms[k.DNSKEY.Algorithm] = algorithms[k.DNSKEY.Algorithm]
+		use := algorithms[k.DNSKEY.Algorithm]
+		if use == nil && (k.Published || k.SignsZone || k.SignsKeys) {
+			use = &uses{}
+			algorithms[k.DNSKEY.Algorithm] = use
 		}
 		if k.SignsZone && k.Signer != nil {
 			p.zoneSigners = append(p.zoneSigners, i)
-			a := algorithms[k.DNSKEY.Algorithm]
-			a[0] = true
-			algorithms[k.DNSKEY.Algorithm] = a
+			use.zone = true
 		}
 		if k.SignsKeys && k.Signer != nil {
 			p.keySigners = append(p.keySigners, i)
-			a := algorithms[k.DNSKEY.Algorithm]
-			a[1] = true
-			algorithms[k.DNSKEY.Algorithm] = a
+			use.keys = true
 		}
 	}
 	if len(algorithms) == 0 {
 		return fmt.Errorf("%w: %s has none", ErrKeys, p.zone.Apex())
 	}
-	for alg, have := range algorithms { // RFC 6840 §5.11
-		if !have[0] {
+	for alg, use := range algorithms { // RFC 6840 §5.11
+		if !use.zone {
 			return fmt.Errorf("%w: no key of algorithm %d signs the records of %s", ErrKeys, alg, p.zone.Apex())
 		}
-		if !have[1] {
+		if !use.keys {
 			return fmt.Errorf("%w: no key of algorithm %d signs the DNSKEY set of %s", ErrKeys, alg, p.zone.Apex())
 		}
 	}
