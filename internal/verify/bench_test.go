@@ -96,7 +96,7 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		f := new(faults)
-		z, err := loadLines(bytes.NewReader(data), f)
+		z, err := loadLines(bytes.NewReader(data), int64(len(data)), f)
 		if err != nil || len(f.list) > 0 {
 			b.Fatal(err, f.list)
 		}

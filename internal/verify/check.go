@@ -36,9 +36,11 @@ type checker struct {
 	jobs  []job
 }
 
+func newChecker(z *zone, f *faults, o Options) *checker {
+	return &checker{zone: z, faults: f, options: o, now: uint32(o.Now.Unix()), report: newReport()}
+}
+
 func (c *checker) check() {
-	c.report.Denial = DenialNone
-	c.report.Keys = []KeyInfo{}
 	c.report.Records = len(c.recs)
 	if !c.findApex() {
 		return

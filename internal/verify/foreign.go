@@ -27,9 +27,12 @@ func loadForeign(r io.Reader, origin string, z *zone, f *faults) error {
 		if !ok {
 			break
 		}
-		if count.start != 0 {
-			rec.line = count.start // else $GENERATE made several of one line
+		if count.start == 0 {
+			// A record without bytes of its own: a line may make 65,536 of them.
+			f.errorf(count.line-1, "syntax", nil, "$GENERATE in a signed zone")
+			return nil
 		}
+		rec.line = count.start
 		h := rr.Header()
 		if h.Class != dns.ClassINET {
 			f.errorf(rec.line, "class", nil, "%s record has class %s, not IN", typeText(h.Rrtype), dns.Class(h.Class))

@@ -21,7 +21,7 @@ func signedSets(data []byte, o Options) (map[[32]byte]string, *faults, error) {
 	if err != nil {
 		return nil, f, err
 	}
-	c := &checker{zone: z, faults: f, options: o, now: uint32(o.Now.Unix())}
+	c := newChecker(z, f, o)
 	c.check()
 	sets := map[[32]byte]string{}
 	for _, j := range c.jobs {
@@ -87,8 +87,8 @@ func FuzzLine(f *testing.F) {
 	f.Add(`a. 1 IN HTTPS 1 . alpn="h2"`)
 	f.Add(`a. 1 IN SRV 1 2 3 B\.c.`)
 	f.Fuzz(func(t *testing.T, line string) {
-		z, fl := new(zone), new(faults)
-		z, err := loadLines(bytes.NewReader([]byte(line)), fl)
+		fl := new(faults)
+		z, err := loadLines(bytes.NewReader([]byte(line)), 0, fl)
 		if err != nil || len(fl.list) > 0 {
 			return
 		}

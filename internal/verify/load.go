@@ -10,7 +10,14 @@ import (
 // load reads the file in r: as lines, or as a whole if it is not in line form.
 // Faults of the text go to f; an error is one of reading.
 func load(r io.ReadSeeker, apex domain.Name, f *faults) (*zone, error) {
-	z, err := loadLines(r, f)
+	size, err := r.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = r.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, err
+	}
+	z, err := loadLines(r, size, f)
 	if errors.Is(err, errForm) {
 		if _, err := r.Seek(0, io.SeekStart); err != nil {
 			return nil, err
@@ -28,8 +35,13 @@ func load(r io.ReadSeeker, apex domain.Name, f *faults) (*zone, error) {
 	return z, nil
 }
 
-func loadLines(r io.Reader, f *faults) (*zone, error) {
-	z := new(zone)
+// bytesPerRecord is what a record takes at least, in a zone of short names.
+const bytesPerRecord = 90
+
+// loadLines reads a file of about size bytes.
+func loadLines(r io.Reader, size int64, f *faults) (*zone, error) {
+	// Growing by appending would cost as much memory again.
+	z := &zone{recs: make([]rec, 0, min(size, 1<<32)/bytesPerRecord+8)}
 	lines := newLineReader(r)
 	for {
 		rec, err := lines.next()

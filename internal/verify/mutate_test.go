@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,6 +67,8 @@ func TestMutations(t *testing.T) {
 		{"expires before it begins", "nsec", func(l *lines) { l.edit("mail", "RRSIG A", "20340101000000 2024", "20230101000000 2024") }, nil, "rrsig-bad rrsig-period"},
 		{"unknown algorithm", "nsec", func(l *lines) { l.edit("mail", "RRSIG A", "A 15", "A 16") }, nil, "rrsig-algorithm rrsig-missing"},
 		{"algorithm without key", "nsec", func(l *lines) { l.edit("mail", "RRSIG A", "A 15", "A 13") }, nil, "rrsig-key-missing rrsig-missing"},
+		{"signature of an algorithm that comes or goes", "nsec", func(l *lines) { l.add(strings.Replace(l.get("mail", "RRSIG A"), "A 15", "A 13", 1)) }, nil, "rrsig-key-missing"},
+		{"two keys of one tag", "nsec", collision, nil, "key-tag-collision rrsig-bad"},
 		{"signature cut short", "nsec", func(l *lines) { l.edit("mail", "RRSIG A", "==", "") }, nil, "rrsig-missing syntax"},
 		{"signed glue", "nsec", func(l *lines) { l.sign("ns.secure", "A") }, nil, "rrsig-extra"},
 		{"signed delegation", "nsec", func(l *lines) { l.sign("secure", "NS") }, nil, "rrsig-extra"},
@@ -303,6 +306,18 @@ func (l *lines) dropHash(i int) {
 	h := l.hash(i)
 	l.drop(h, "NSEC3")
 	l.drop(h, "RRSIG NSEC3")
+}
+
+// collision adds a key whose octets are those of the ZSK with two words of the
+// key tag's sum exchanged.
+func collision(l *lines) {
+	rec, err := oneRecord(l.get("@", "DNSKEY"))
+	if err != nil {
+		panic(err)
+	}
+	k := slices.Clone(rec.rdata[4:])
+	k[0], k[1], k[2], k[3] = k[2], k[3], k[0], k[1]
+	l.add("example.org. 3600 IN DNSKEY 256 3 15 " + base64.StdEncoding.EncodeToString(k))
 }
 
 // leaveOut takes the NSEC3 of a name out of the chain and closes it; it gives

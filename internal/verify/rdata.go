@@ -20,6 +20,7 @@ import (
 type decoder struct {
 	join  []byte
 	types []uint16
+	times [2]sigTimeText
 }
 
 // rdata appends the rdata of a record of type typ whose words c gives; line is
@@ -162,7 +163,12 @@ func (d *decoder) address(dst []byte, typ uint16, c *cursor) ([]byte, error) {
 	if err != nil || a.Zone() != "" || a.Is4() != (typ == dns.TypeA) {
 		return dst, fmt.Errorf("%q is no such address", w)
 	}
-	return append(dst, a.AsSlice()...), nil
+	if a.Is4() {
+		b := a.As4()
+		return append(dst, b[:]...), nil
+	}
+	b := a.As16()
+	return append(dst, b[:]...), nil
 }
 
 // name appends a name in lower case (RFC 4034 §6.2).

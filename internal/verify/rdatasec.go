@@ -32,7 +32,7 @@ func (d *decoder) rrsig(dst []byte, c *cursor) ([]byte, error) {
 		if w, err = c.word(); err != nil {
 			return dst, err
 		}
-		t, err := sigTime(w)
+		t, err := d.sigTime(w)
 		if err != nil {
 			return dst, err
 		}
@@ -45,6 +45,27 @@ func (d *decoder) rrsig(dst []byte, c *cursor) ([]byte, error) {
 		return dst, err
 	}
 	return d.base64(dst, c)
+}
+
+// sigTime is sigTime, which mostly has the time of a signature before.
+func (d *decoder) sigTime(w []byte) (uint32, error) {
+	last := &d.times[0]
+	if string(w) != string(last.text[:]) {
+		last = &d.times[1]
+	}
+	if string(w) == string(last.text[:]) {
+		return last.value, nil
+	}
+	t, err := sigTime(w)
+	if err == nil && len(w) == len(last.text) {
+		d.times[0], d.times[1] = d.times[1], sigTimeText{[14]byte(w), t}
+	}
+	return t, err
+}
+
+type sigTimeText struct {
+	text  [14]byte
+	value uint32
 }
 
 // sigTime reads YYYYMMDDHHmmSS or seconds since 1970 modulo 2³² (RFC 4034 §3.2).

@@ -293,6 +293,15 @@ func TestForeignFault(t *testing.T) {
 	}
 }
 
+// A few bytes of $GENERATE could fill the memory.
+func TestGenerate(t *testing.T) {
+	text := "$ORIGIN example.\n@ 1 IN SOA . . 1 2 3 4 5\n" + strings.Repeat("$GENERATE 0-65535 a$ 1 A 192.0.2.1\n", 1000)
+	_, l := Bytes("zone", []byte(text), Options{AllowUnsigned: true})
+	if len(l) == 0 || l[len(l)-1].String() != "zone:3: $GENERATE in a signed zone [syntax]" {
+		t.Errorf("%v", l)
+	}
+}
+
 func TestFileFaults(t *testing.T) {
 	_, l := File("testdata/absent", Options{})
 	if len(l) != 1 || l[0].String() != "testdata/absent: open zone file: no such file or directory [read]" {
@@ -330,7 +339,7 @@ func TestSettleOrder(t *testing.T) {
 		fmt.Fprintf(&text, "%s 1 IN A 192.0.2.1\n", want[i])
 	}
 	f := new(faults)
-	z, err := loadLines(strings.NewReader(text.String()), f)
+	z, err := loadLines(strings.NewReader(text.String()), 0, f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,6 +90,8 @@ type Report struct {
 	Latest time.Time `json:"latest,omitzero"`
 }
 
+func newReport() Report { return Report{Denial: DenialNone, Keys: []KeyInfo{}} }
+
 // File verifies the zone file at path. A file that cannot be read is a fault
 // with the code "read".
 func File(path string, o Options) (Report, diag.List) {
@@ -97,7 +99,7 @@ func File(path string, o Options) (Report, diag.List) {
 	if err != nil {
 		var l diag.List
 		l.Errorf(diag.Pos{File: path}, "read", "", "open zone file: %v", bareError(err))
-		return Report{Denial: DenialNone}, l
+		return newReport(), l
 	}
 	defer f.Close()
 	return Reader(path, f, o)
@@ -118,9 +120,9 @@ func Reader(name string, r io.ReadSeeker, o Options) (Report, diag.List) {
 	z, err := load(r, o.Apex, f)
 	if err != nil {
 		f.errorf(0, "read", nil, "read zone file: %v", bareError(err))
-		return Report{Denial: DenialNone}, f.done()
+		return newReport(), f.done()
 	}
-	c := &checker{zone: z, faults: f, options: o, now: uint32(o.Now.Unix())}
+	c := newChecker(z, f, o)
 	c.check()
 	return c.report, f.done()
 }
