@@ -31,7 +31,7 @@ func Init(dir string, apex domain.Name, now time.Time) (*dns.DS, error) {
 	if len(entries) > 0 {
 		return nil, fmt.Errorf("init %s: the directory is not empty", dir)
 	}
-	for _, sub := range []string{"", "soa", "primary", "dnsextra", "certs", "sshfp", "signed", "unsigned", "state"} {
+	for _, sub := range []string{"", "soa", "primary", "signed", "unsigned", "state"} {
 		if err := durable.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, err
 		}

@@ -407,7 +407,7 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 func (j *job) afterCommit(serial uint32, header Header, t *Tree) {
 	s := j.state
 	s.Serial, s.Published, s.Confirmed = serial, j.now.UTC(), false
-	s.Signed = s.Signed || j.z.Policy.Sign == config.SignTrue
+	s.Signed = j.z.Policy.Sign == config.SignTrue
 	s.NewZone = false
 	if j.held == "" {
 		s.HostRecords = j.host

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -159,7 +160,8 @@ func (p *pass) finish(j *job) {
 	}
 	p.alarms(j)
 	if err := p.tree.saveState(j.z.Name, j.state); err != nil {
-		j.res.Action, j.res.Error = Failed, err.Error()
+		j.res.Action = Failed
+		j.res.Error = strings.TrimPrefix(j.res.Error+"; "+err.Error(), "; ")
 		j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed)
 	}
 	j.lock.Unlock()

@@ -24,7 +24,7 @@ type State struct {
 	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
 	File        FileID    `json:"file"`                 // signed/ZONE as it was left
 	SameInput   string    `json:"same_input,omitempty"` // another input that gives the same records
-	Signed      bool      `json:"signed"`               // was ever published signed
+	Signed      bool      `json:"signed"`               // the last publish was signed
 	NewZone     bool      `json:"new_zone,omitempty"`   // stated: there is no DS at the parent
 	HostRecords int       `json:"host_records"`         // of soa/ and primary/
 	Faults      string    `json:"faults,omitempty"`     // digest of the fault set last printed

@@ -92,7 +92,7 @@ func (p *Plan) chooseSigners() error {
 		}
 	}
 	if len(algorithms) == 0 {
-		return fmt.Errorf("%w: %s has none", ErrKeys, p.zone.Apex())
+		return fmt.Errorf("%w: %s has none (zonebuild keygen %[2]s)", ErrKeys, p.zone.Apex())
 	}
 	for alg, use := range algorithms { // RFC 6840 §5.11
 		if !use.zone {
