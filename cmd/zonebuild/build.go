@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	ucli "github.com/urfave/cli/v2"
@@ -91,7 +92,9 @@ func (s *session) sayResult(r *build.Result) error {
 		s.say("%s: refused: %s [%s]%s", r.Zone, f.Message, f.Code, override(r.Zone, f.Code, f.Override))
 	}
 	if r.Error != "" {
-		s.say("%s: %s", r.Zone, r.Error)
+		for line := range strings.Lines(r.Error) { // a refusal of nsd brings the lines that nsd.conf needs
+			s.say("%s: %s", r.Zone, strings.TrimSuffix(line, "\n"))
+		}
 	}
 	if s.quiet {
 		return nil
@@ -129,7 +132,11 @@ func override(zone domain.Name, code string, has bool) string {
 // serverOf makes the name server that the configuration names.
 func serverOf(cfg *config.Config) (publish.Server, error) {
 	addresses := cfg.Publish.Address
-	file := func(n domain.Name) string { return cfg.Paths.Signed + "/" + n.FileName() }
+	signed, err := filepath.Abs(cfg.Paths.Signed)
+	if err != nil {
+		return nil, err
+	}
+	file := func(n domain.Name) string { return filepath.Join(signed, n.FileName()) }
 	switch cfg.Publish.Server {
 	case config.ServerNSD:
 		return &nsd.Server{

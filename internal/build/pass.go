@@ -196,7 +196,7 @@ func (p *pass) announce(jobs []*job) {
 		}
 	}
 	for _, j := range p.confirm(again) {
-		j.fail("load-failed", fmt.Errorf("roll back %s: the name server cannot load the last good zone either", j.z.Name))
+		j.fail("load-failed", errors.New("roll back: the name server cannot load the last good zone either"))
 	}
 }
 
@@ -259,7 +259,7 @@ func (j *job) unconfirmed(err error) {
 	if err == nil {
 		err = errors.New("no answer")
 	}
-	j.res.Error = fmt.Sprintf("confirm serial %d of %s: %s", j.state.Serial, j.z.Name, err)
+	j.res.Error = fmt.Sprintf("confirm serial %d: %s", j.state.Serial, err)
 	j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed)
 	j.state.raise("unconfirmed", j.res.Error, j.now)
 }
@@ -267,7 +267,7 @@ func (j *job) unconfirmed(err error) {
 // rollBack publishes the last good records with a higher serial and holds back
 // the input that the server could not load.
 func (p *pass) rollBack(j *job) bool {
-	reason := fmt.Errorf("the name server could not load serial %d of %s", j.state.Serial, j.z.Name)
+	reason := fmt.Errorf("the name server could not load serial %d", j.state.Serial)
 	j.state.FailedInput = hex.EncodeToString(j.input[:])
 	j.fail("load-failed", reason)
 	good, input, err := p.tree.readPublished(j.z.Name, p.tree.lastGoodPath(j.z.Name))

@@ -114,7 +114,7 @@ func (s *Server) unknown(ctx context.Context, apexes []domain.Name) ([]domain.Na
 func (s *Server) addZones(ctx context.Context, apexes []domain.Name, refused map[domain.Name]error) {
 	if s.Pattern == "" {
 		for _, a := range apexes {
-			refused[a] = fmt.Errorf("nsd does not know the zone: set publish.pattern, or add to nsd.conf:\nzone:\n\tname: %q\n\tzonefile: %q", zoneName(a), s.ZoneFile(a))
+			refused[a] = fmt.Errorf("nsd does not know the zone: set publish.pattern, or add to nsd.conf:\nzone:\n  name: %q\n  zonefile: %q", zoneName(a), s.ZoneFile(a))
 		}
 		return
 	}
