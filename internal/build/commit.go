@@ -1,0 +1,262 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"zonebuild/internal/config"
+	"zonebuild/internal/dnssec"
+	"zonebuild/internal/durable"
+	"zonebuild/internal/guard"
+	"zonebuild/internal/verify"
+	"zonebuild/soa"
+	"zonebuild/zone"
+)
+
+// publish signs a candidate if there is a reason, and commits it.
+func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
+	was := j.res.Action
+	made, err := p.plan(j, candidate)
+	if err != nil {
+		j.fail("keys", err)
+		return
+	}
+	j.state.clear("keys")
+	if made.reasons == nil {
+		if was == "" {
+			j.res.Action = Unchanged
+			j.state.SameInput = hex.EncodeToString(j.input[:])
+			j.state.File, j.state.Serial = j.head.id, j.head.serial
+			j.state.HostRecords = j.host
+			if !p.o.DryRun {
+				if err := p.tree.writeUnsigned(candidate); err != nil {
+					j.fail("build-failed", err)
+					return
+				}
+			}
+		}
+		j.res.Serial, j.res.Next = j.head.serial, made.next
+		j.res.Confirmed, j.reload = j.state.Confirmed, !j.state.Confirmed
+		return
+	}
+	j.res.Reasons, j.res.NewSigs, j.res.KeptSigs = made.reasons, made.new, made.kept
+	serial, served, hasServed, err := p.nextSerial(ctx, j, candidate)
+	if err != nil {
+		j.fail("build-failed", err)
+		return
+	}
+	if p.o.DryRun {
+		j.res.Serial = serial
+		if was == "" {
+			j.res.Action = WouldChange
+		}
+		return
+	}
+	if err := p.commit(ctx, j, candidate, made, serial, served, hasServed); err != nil {
+		var refused *refusedError
+		if errors.As(err, &refused) {
+			p.refuse(j, candidate, refused.findings)
+			return
+		}
+		j.fail("build-failed", err)
+		return
+	}
+	j.state.clear("build-failed")
+	if was == "" {
+		j.res.Action = Published
+	}
+}
+
+// planned is a plan for a signed or an unsigned zone.
+type planned struct {
+	plan      *dnssec.Plan // nil: unsigned
+	reasons   []string
+	new, kept int
+	next      time.Time
+}
+
+func (p *pass) plan(j *job, candidate *zone.Zone) (planned, error) {
+	var out planned
+	prev := j.prev
+	if !j.prevOK {
+		prev = nil // no signature of it is kept
+	}
+	if j.z.Policy.Sign == config.SignTrue {
+		keys, faults := dnssec.LoadKeys(p.tree.keys, j.z.Name, dnssec.LoadOptions{})
+		if faults.HasErrors() {
+			j.res.Diagnostics = append(j.res.Diagnostics, faults...)
+			j.res.FaultsNew = true
+			return out, fmt.Errorf("load the keys of %s: %s", j.z.Name, faults[0])
+		}
+		j.keys = keys
+		plan, err := dnssec.NewPlan(candidate, keys, signPolicy(&j.z.Policy), prev, j.now)
+		if err != nil {
+			return out, err
+		}
+		out = planned{plan, plan.Reasons, plan.New, plan.Kept, plan.Next}
+	} else {
+		switch {
+		case prev == nil:
+			out.reasons = []string{"there is no published zone yet"}
+		case !zone.Equal(prev.Zone, candidate) || len(prev.DNSKEYs()) > 0:
+			out.reasons = []string{"the records changed"}
+		}
+	}
+	if j.prev != nil && !j.prevOK && out.reasons != nil {
+		out.reasons[0] = "signed/ was lost or changed"
+	}
+	return out, nil
+}
+
+func signPolicy(p *config.Policy) dnssec.Policy {
+	return dnssec.Policy{
+		Validity: p.Validity, Refresh: p.Refresh, InceptionOffset: p.InceptionOffset,
+		Spread: p.Spread, DNSKEYTTL: uint32(p.DNSKEYTTL / time.Second),
+	}
+}
+
+// nextSerial is ahead of what is published and of what is served.
+func (p *pass) nextSerial(ctx context.Context, j *job, candidate *zone.Zone) (serial, served uint32, hasServed bool, err error) {
+	s := soa.SerialState{}
+	switch {
+	case j.prev != nil:
+		s.Previous, s.HasPrevious = j.prev.Zone.Serial(), true
+	case j.head.err == nil:
+		s.Previous, s.HasPrevious = j.head.serial, true
+	}
+	if j.state.Serial != 0 && (!s.HasPrevious || ahead(j.state.Serial, s.Previous)) {
+		s.Previous, s.HasPrevious = j.state.Serial, true
+	}
+	if v, ok := p.served(ctx, j.z.Name); ok {
+		s.Served, s.HasServed = v, true
+	}
+	serial, err = soa.Next(s, candidate.Serial(), soa.Policy(j.z.Policy.Serial), j.now)
+	return serial, s.Served, s.HasServed, err
+}
+
+func ahead(a, b uint32) bool {
+	c, ok := soa.Compare(a, b)
+	return ok && c > 0
+}
+
+// refusedError carries guards out of commit.
+type refusedError struct{ findings []guard.Finding }
+
+func (e *refusedError) Error() string { return e.findings[0].Message }
+
+// commit signs, stages, verifies, checks and renames.
+func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made planned, serial, served uint32, hasServed bool) error {
+	t := p.tree
+	facts := p.facts(j, candidate)
+	facts.Serial, facts.Served, facts.HasServed = serial, served, hasServed
+	z, err := candidate.WithSerial(serial)
+	if err != nil {
+		return err
+	}
+	var body io.WriterTo = z
+	var ledger *verify.Ledger
+	header := Header{Input: j.input}
+	if j.held != "" {
+		header.Input = j.prevIn
+	}
+	facts.OldestLeft = facts.ExpiryFloor
+	if made.plan != nil {
+		signed, l, err := dnssec.Sign(made.plan, serial)
+		if err != nil {
+			return err
+		}
+		body, ledger, header.Next = signed, l, signed.Next
+		facts.OldestLeft = signed.Oldest.Sub(j.now)
+		j.res.Records, j.res.NewSigs, j.res.KeptSigs = signed.Records, signed.New, signed.Signatures-signed.New
+	} else {
+		j.res.Records = z.Records().Len()
+	}
+	if refused := guard.Check(facts, p.approvals(j, candidate)); len(refused) > 0 {
+		return &refusedError{refused}
+	}
+	if j.held == "" {
+		if err := t.writeUnsigned(z); err != nil {
+			return err
+		}
+	}
+	name := j.z.Name.FileName()
+	staged, err := durable.Stage(t.Config.Paths.Signed, name, t.outputMode())
+	if err != nil {
+		return err
+	}
+	defer staged.Discard()
+	if err := writePublished(staged, &header, body); err != nil {
+		return fmt.Errorf("write %s: %w", staged.Path(), err)
+	}
+	if err := p.verify(j, staged.Path(), ledger, made.plan != nil); err != nil {
+		return err
+	}
+	if err := p.o.Server.Check(ctx, j.z.Name, staged.Path()); err != nil {
+		return fmt.Errorf("check %s: %w", j.z.Name, err)
+	}
+	if err := staged.Commit(time.Time{}); err != nil {
+		return err
+	}
+	j.afterCommit(serial, header, t)
+	return nil
+}
+
+func (j *job) afterCommit(serial uint32, header Header, t *Tree) {
+	s := j.state
+	s.Serial, s.Published, s.Confirmed = serial, j.now.UTC(), false
+	s.Signed = j.z.Policy.Sign == config.SignTrue
+	s.NewZone = false
+	if j.held == "" {
+		s.HostRecords = j.host
+	}
+	s.Approved = nil // one-shot
+	s.SameInput = ""
+	j.head = t.readHead(j.z.Name)
+	s.File = j.head.id
+	j.res.Serial, j.res.Next = serial, header.Next
+	j.reload = true
+}
+
+// writePublished writes header and body; the header goes in last, over a
+// place holder of its length, because it holds the digest of the body.
+func writePublished(f *durable.File, header *Header, body io.WriterTo) error {
+	if _, err := f.Write(make([]byte, headerLen)); err != nil {
+		return err
+	}
+	h := sha256.New()
+	if _, err := body.WriteTo(io.MultiWriter(f, h)); err != nil {
+		return err
+	}
+	header.Body = [sha256.Size]byte(h.Sum(nil))
+	_, err := f.WriteAt([]byte(header.String()), 0)
+	return err
+}
+
+// verify reads the staged bytes back with the independent verifier.
+func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) error {
+	mode, err := verify.ParseMode(j.z.Policy.VerifySignatures)
+	if err != nil {
+		return err
+	}
+	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, Mode: mode, AllowUnsigned: !signed}
+	if signed && j.prevOK {
+		previous, err := os.ReadFile(p.tree.signedPath(j.z.Name))
+		if err == nil {
+			if _, err := checkBody(previous); err == nil {
+				o.Trusted = bytes.NewReader(previous)
+			}
+		}
+	}
+	_, faults := verify.File(path, o)
+	if faults.HasErrors() {
+		return fmt.Errorf("verify the signed zone: %s", faults[0])
+	}
+	return nil
+}
