@@ -30,10 +30,10 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 	}
 	j.state.clear("keys")
 	if made.reasons == nil {
+		j.adopt()
 		if was == "" {
 			j.res.Action = Unchanged
 			j.state.SameInput = hex.EncodeToString(j.input[:])
-			j.state.File, j.state.Serial = j.head.id, j.head.serial
 			j.state.HostRecords = j.host
 			if !p.o.DryRun {
 				if err := p.tree.writeUnsigned(candidate); err != nil {
@@ -71,6 +71,17 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 	j.state.clear("build-failed")
 	if was == "" {
 		j.res.Action = Published
+	}
+}
+
+// adopt makes the state fit the file that stands in signed/: a run may have
+// ended between the rename and the saving of the state, or the state was lost.
+// Nothing is known then of whether that very serial is served.
+func (j *job) adopt() {
+	s := j.state
+	if s.Serial != j.head.serial || s.File != j.head.id {
+		s.Serial, s.File, s.Confirmed = j.head.serial, j.head.id, false
+		s.Signed = j.z.Policy.Sign == config.SignTrue
 	}
 }
 

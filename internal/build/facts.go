@@ -32,6 +32,9 @@ func (p *pass) facts(j *job, candidate *zone.Zone) guard.Facts {
 	f.HostNow = f.HostBefore
 	if j.prev != nil {
 		f.HasPrevious, f.Previous = true, j.prev.Zone.Serial()
+		if at, ok := j.prev.SignedAt(policy.InceptionOffset, j.now); ok && at.After(f.LastPublished) {
+			f.LastPublished = at // the state is lost, or older than the file
+		}
 		was := j.prev.DNSKEYs()
 		f.WasSigned = f.WasSigned || len(was) > 0
 		if f.Signed {

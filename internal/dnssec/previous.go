@@ -3,6 +3,7 @@ package dnssec
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -56,6 +57,19 @@ func (p *Previous) OldestExpiration(now int64) (first int64, ok bool) {
 		}
 	}
 	return first, ok
+}
+
+// SignedAt is when the SOA was signed, which is when the zone was made; ok is
+// false for an unsigned zone. offset is the inception offset of its policy.
+func (p *Previous) SignedAt(offset time.Duration, now time.Time) (at time.Time, ok bool) {
+	lo, hi := p.records.FindRRset([]byte(p.Zone.Apex().Wire()), dns.TypeRRSIG)
+	for i := lo; i < hi; i++ {
+		if r := p.records.Rdata(i); binary.BigEndian.Uint16(r) == dns.TypeSOA {
+			inception, _ := sigTimes(r, now.Unix())
+			return time.Unix(inception, 0).Add(offset).UTC(), true
+		}
+	}
+	return time.Time{}, false
 }
 
 // Counts are the numbers of records (without signatures) and of signatures.
