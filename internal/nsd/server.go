@@ -2,10 +2,9 @@ package nsd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os/exec"
+	"regexp"
 	"strings"
 
 	"zonebuild/internal/diag"
@@ -13,36 +12,182 @@ import (
 	"zonebuild/internal/publish"
 )
 
-// Server is an NSD on this machine. It implements publish.Server.
+// Server is an NSD on this machine. It implements publish.Server. Use it by
+// pointer; its methods are safe for concurrent use.
 type Server struct {
 	Control   string                   // path of the control socket
-	Addresses []netip.AddrPort         // where it answers DNS
+	Addresses []netip.AddrPort         // where it answers DNS; none = 127.0.0.1:53
 	Checkzone string                   // nsd-checkzone; "" = files are not checked
 	Pattern   string                   // pattern of nsd.conf for zones that nsd does not know; "" = they are refused
-	ZoneFile  func(domain.Name) string // for the stanza that a refusal shows
+	ZoneFile  func(domain.Name) string // where a zone's file is, for the stanza that a refusal shows
+
+	asker publish.Asker
 }
 
-// Check runs nsd-checkzone over a staged file.
-func (s *Server) Check(ctx context.Context, apex domain.Name, file string) error {
-	if s.Checkzone == "" {
-		return nil
+// Numbers of zones.
+const (
+	addAtOnce = 200 // in one addzones: nsd does nothing else meanwhile
+	askSingly = 16  // up to which zones are asked for one by one
+)
+
+// Serial asks what is served. Errors: see publish.Server.
+func (s *Server) Serial(ctx context.Context, apex domain.Name) (publish.Served, error) {
+	addresses := s.Addresses
+	if len(addresses) == 0 {
+		addresses = []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 53)}
 	}
-	out, err := exec.CommandContext(ctx, s.Checkzone, zoneName(apex), file).CombinedOutput()
+	return s.asker.All(ctx, addresses, apex)
+}
+
+// Reload makes nsd read what changed: one zone by name; many by one reload, for
+// which nsd looks at the modification times of all its files. Zones that nsd
+// does not know are added with the pattern, or refused with the stanza that
+// nsd.conf needs. It returns the zones that were refused.
+func (s *Server) Reload(ctx context.Context, apexes []domain.Name) map[domain.Name]error {
+	switch len(apexes) {
+	case 0:
+		return nil
+	case 1:
+		err := s.command(ctx, "reload "+zoneName(apexes[0]), nil, nil)
+		if notConfigured(err) {
+			return s.add(ctx, apexes)
+		}
+		return all(apexes, err)
+	}
+	unknown, err := s.unknown(ctx, apexes)
+	if err != nil {
+		return all(apexes, err)
+	}
+	refused := s.add(ctx, unknown)
+	if len(refused) == len(apexes) {
+		return refused
+	}
+	if err := s.command(ctx, "reload", nil, nil); err != nil {
+		return all(apexes, err)
+	}
+	return refused
+}
+
+// all gives every zone the same error; none without one.
+func all(apexes []domain.Name, err error) map[domain.Name]error {
 	if err == nil {
 		return nil
 	}
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return fmt.Errorf("run %s: %w (publish.checkzone = \"\" turns the check off)", s.Checkzone, err)
+	refused := make(map[domain.Name]error, len(apexes))
+	for _, a := range apexes {
+		refused[a] = err
 	}
-	said := "it says nothing"
-	for line := range strings.Lines(string(out)) {
-		if _, text, ok := strings.Cut(line, "error: "); ok {
-			said = diag.Escape(strings.TrimSpace(text))
-			break
+	return refused
+}
+
+// unknown are the zones that nsd does not have. A few are asked for by name;
+// for many, the list of all that nsd has is shorter.
+func (s *Server) unknown(ctx context.Context, apexes []domain.Name) ([]domain.Name, error) {
+	var out []domain.Name
+	if len(apexes) <= askSingly {
+		for _, a := range apexes {
+			switch err := s.command(ctx, "zonestatus "+zoneName(a), nil, nil); {
+			case notConfigured(err):
+				out = append(out, a)
+			case err != nil:
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	known := map[domain.Name]bool{}
+	empty := true
+	err := s.command(ctx, "zonestatus", nil, func(line string) {
+		empty = false
+		if name, ok := strings.CutPrefix(line, "zone:"); ok {
+			if apex, err := domain.Parse(strings.TrimSpace(name)); err == nil {
+				known[apex] = true
+			}
+		}
+	})
+	if err != nil && !empty {
+		return nil, err
+	}
+	for _, a := range apexes {
+		if !known[a] {
+			out = append(out, a)
 		}
 	}
-	return fmt.Errorf("%s refuses the zone: %s", s.Checkzone, said)
+	return out, nil
+}
+
+// add makes nsd know zones, in batches. Adding a zone twice does no harm.
+func (s *Server) add(ctx context.Context, apexes []domain.Name) map[domain.Name]error {
+	refused := map[domain.Name]error{}
+	if s.Pattern == "" {
+		for _, a := range apexes {
+			refused[a] = s.unknownZone(a)
+		}
+		return refused
+	}
+	for len(apexes) > 0 {
+		n := min(addAtOnce, len(apexes))
+		s.addBatch(ctx, apexes[:n], refused)
+		apexes = apexes[n:]
+	}
+	return refused
+}
+
+// addBatch reads for each line either "added: ZONE" or a reason, "error ...",
+// and then "error for input line 'ZONE'".
+func (s *Server) addBatch(ctx context.Context, apexes []domain.Name, refused map[domain.Name]error) {
+	lines := make([]string, len(apexes))
+	missing := make(map[domain.Name]bool, len(apexes))
+	for i, a := range apexes {
+		lines[i] = zoneName(a) + " " + s.Pattern
+		missing[a] = true
+	}
+	reason := "no answer for this zone"
+	err := s.command(ctx, "addzones", lines, func(line string) {
+		if name, ok := strings.CutPrefix(line, "added: "); ok {
+			if apex, err := domain.Parse(name); err == nil {
+				delete(missing, apex)
+			}
+		} else if name, ok := strings.CutPrefix(line, "error for input line '"); ok {
+			if apex, err := domain.Parse(strings.TrimSuffix(name, "'")); err == nil && missing[apex] {
+				delete(missing, apex)
+				refused[apex] = fmt.Errorf("add zone to nsd: %s", diag.Escape(reason))
+			}
+		} else if text, ok := strings.CutPrefix(line, "error "); ok {
+			reason = text
+		}
+	})
+	for a := range missing {
+		if err != nil {
+			refused[a] = err
+		} else {
+			refused[a] = fmt.Errorf("add zone to nsd: %s", diag.Escape(reason))
+		}
+	}
+}
+
+// unknownZone says what nsd.conf needs.
+func (s *Server) unknownZone(apex domain.Name) error {
+	file := apex.FileName()
+	if s.ZoneFile != nil {
+		file = s.ZoneFile(apex)
+	}
+	hint := ""
+	if m := expanded(file); m != "" {
+		hint = fmt.Sprintf("\n(nsd replaces %s in a zonefile: make a symbolic link of another name to the file, and name that)", m)
+	}
+	return fmt.Errorf("nsd does not know the zone: set publish.pattern, or add to nsd.conf, and run nsd-control reconfig:\nzone:\n\tname: %q\n\tzonefile: %q%s", zoneName(apex), file, hint)
+}
+
+// expanded is the first part of a path that nsd takes for a part of the zone's
+// name. There is no way to write it otherwise (nsd.conf(5), zonefile).
+func expanded(path string) string { return regexp.MustCompile(`%[123xyzs]`).FindString(path) }
+
+// DelZone makes nsd forget a zone that addzone gave it, and its file is no
+// longer read. A zone that nsd does not have is no error; one of nsd.conf is,
+// with nsd's words.
+func (s *Server) DelZone(ctx context.Context, apex domain.Name) error {
+	return s.command(ctx, "delzone "+zoneName(apex), nil, nil)
 }
 
 // zoneName is the form in which nsd.conf names zones.
@@ -51,83 +196,4 @@ func zoneName(apex domain.Name) string {
 		return "."
 	}
 	return strings.TrimSuffix(apex.String(), ".")
-}
-
-// Serial asks what is served.
-func (s *Server) Serial(ctx context.Context, apex domain.Name) (publish.Served, error) {
-	return publish.AskAll(ctx, s.Addresses, apex)
-}
-
-// Reload makes nsd read what changed: one zone by name; many by one reload,
-// for which nsd looks at the modification times of all its files. Zones that
-// nsd does not know are added with the pattern, or refused with the stanza
-// that nsd.conf needs.
-func (s *Server) Reload(ctx context.Context, apexes []domain.Name) map[domain.Name]error {
-	refused := map[domain.Name]error{}
-	refuseAll := func(err error) map[domain.Name]error {
-		for _, a := range apexes {
-			refused[a] = err
-		}
-		return refused
-	}
-	if len(apexes) == 1 {
-		_, err := s.command(ctx, "reload "+zoneName(apexes[0]))
-		if notConfigured(err) {
-			s.addZones(ctx, apexes, refused)
-			return refused
-		}
-		if err != nil {
-			return refuseAll(err)
-		}
-		return nil
-	}
-	unknown, err := s.unknown(ctx, apexes)
-	if err != nil {
-		return refuseAll(err)
-	}
-	if len(unknown) > 0 {
-		s.addZones(ctx, unknown, refused)
-	}
-	if _, err := s.command(ctx, "reload"); err != nil {
-		return refuseAll(err)
-	}
-	return refused
-}
-
-// unknown are the zones that nsd does not have.
-func (s *Server) unknown(ctx context.Context, apexes []domain.Name) ([]domain.Name, error) {
-	var out []domain.Name
-	for _, a := range apexes {
-		_, err := s.command(ctx, "zonestatus "+zoneName(a))
-		var reply *replyError
-		switch {
-		case err == nil:
-		case errors.As(err, &reply):
-			out = append(out, a)
-		default:
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-func (s *Server) addZones(ctx context.Context, apexes []domain.Name, refused map[domain.Name]error) {
-	if s.Pattern == "" {
-		for _, a := range apexes {
-			refused[a] = fmt.Errorf("nsd does not know the zone: set publish.pattern, or add to nsd.conf:\nzone:\n  name: %q\n  zonefile: %q", zoneName(a), s.ZoneFile(a))
-		}
-		return
-	}
-	for _, a := range apexes {
-		if _, err := s.command(ctx, "addzone "+zoneName(a)+" "+s.Pattern); err != nil {
-			refused[a] = err
-		}
-	}
-}
-
-// DelZone makes nsd forget a zone that addzone gave it. A zone that nsd does
-// not have is no error.
-func (s *Server) DelZone(ctx context.Context, apex domain.Name) error {
-	_, err := s.command(ctx, "delzone "+zoneName(apex))
-	return err
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"zonebuild/internal/diag"
@@ -17,27 +18,34 @@ import (
 )
 
 // Command is a name server behind the operator's own programs. Each is a list
-// of arguments, never a shell string; ZONE, FILE and SERIAL are in its
-// environment. An exit status other than 0 is a refusal.
+// of arguments, never a shell string; ZONE (without final dot), FILE and SERIAL
+// are in its environment, beside that of zonebuild. An exit status other than 0
+// is a refusal. Use it by pointer.
 type Command struct {
-	CheckArgv, ReloadArgv, ConfirmArgv []string
-	Confirm                            []netip.AddrPort // asked when there is no ConfirmArgv
-	File                               func(domain.Name) string
-	SerialOf                           func(apex domain.Name, file string) (uint32, error)
-	Timeout                            time.Duration // of one program
+	CheckArgv   []string // judges FILE before it gets its name; none: nothing is checked
+	ReloadArgv  []string // run for each zone; none: nobody is told
+	ConfirmArgv []string // prints the serial that is served, alone
+	Confirm     []netip.AddrPort
+	File        func(domain.Name) string                            // where a zone's file is
+	SerialOf    func(apex domain.Name, file string) (uint32, error) // nil = SerialOf of this package
+	Timeout     time.Duration                                       // of one program; 0 = one minute
+	asker       Asker
 }
 
 // Check runs the check program on a staged file.
 func (c *Command) Check(ctx context.Context, apex domain.Name, file string) error {
-	if c.CheckArgv == nil {
+	if len(c.CheckArgv) == 0 {
 		return nil
 	}
 	_, err := c.run(ctx, c.CheckArgv, apex, file)
 	return err
 }
 
-// Reload runs the reload program for each zone.
+// Reload runs the reload program for each zone, one after the other.
 func (c *Command) Reload(ctx context.Context, apexes []domain.Name) map[domain.Name]error {
+	if len(c.ReloadArgv) == 0 {
+		return nil
+	}
 	refused := map[domain.Name]error{}
 	for _, apex := range apexes {
 		if _, err := c.run(ctx, c.ReloadArgv, apex, c.File(apex)); err != nil {
@@ -48,10 +56,10 @@ func (c *Command) Reload(ctx context.Context, apexes []domain.Name) map[domain.N
 }
 
 // Serial runs the confirm program, whose output is the served serial, or asks
-// the addresses.
+// the addresses. A program that fails proves nothing: the error is ErrUnreachable.
 func (c *Command) Serial(ctx context.Context, apex domain.Name) (Served, error) {
-	if c.ConfirmArgv == nil {
-		return AskAll(ctx, c.Confirm, apex)
+	if len(c.ConfirmArgv) == 0 {
+		return c.asker.All(ctx, c.Confirm, apex)
 	}
 	out, err := c.run(ctx, c.ConfirmArgv, apex, c.File(apex))
 	if err != nil {
@@ -59,44 +67,73 @@ func (c *Command) Serial(ctx context.Context, apex domain.Name) (Served, error) 
 	}
 	serial, err := strconv.ParseUint(strings.TrimSpace(out), 10, 32)
 	if err != nil {
-		return Served{}, fmt.Errorf("%w: %s printed no serial", ErrUnreachable, c.ConfirmArgv[0])
+		return Served{}, fmt.Errorf("%w: %s printed no serial but %q", ErrUnreachable, c.ConfirmArgv[0], shorten(out))
 	}
 	return Served{uint32(serial), c.ConfirmArgv[0]}, nil
 }
 
-const maxOutput = 300 // octets of a program's output in a message
-
 func (c *Command) run(ctx context.Context, argv []string, apex domain.Name, file string) (string, error) {
-	serial, err := c.SerialOf(apex, file)
-	if err != nil {
-		return "", err
+	serialOf := c.SerialOf
+	if serialOf == nil {
+		serialOf = SerialOf
 	}
-	return Run(ctx, c.Timeout, argv, nil, fmt.Sprintf("SERIAL=%d", serial), "ZONE="+strings.TrimSuffix(apex.String(), "."), "FILE="+file)
+	serial, err := serialOf(apex, file)
+	if err != nil {
+		return "", fmt.Errorf("run %s: %w", argv[0], err)
+	}
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = time.Minute
+	}
+	return Run(ctx, timeout, argv, nil, fmt.Sprintf("SERIAL=%d", serial), "ZONE="+strings.TrimSuffix(apex.String(), "."), "FILE="+file)
 }
 
+// Bounds of a program's output, in octets.
+const (
+	maxOutput = 1 << 20 // what is kept
+	maxQuoted = 300     // what stands in a message
+)
+
 // Run runs a program of the operator's with extra environment and input, and
-// gives its output. It ends with its time.
+// gives its standard output. When the context or its time ends it is killed,
+// with the programs that it started.
 func Run(ctx context.Context, timeout time.Duration, argv []string, stdin []byte, env ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin = bytes.NewReader(stdin)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	var out, all bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &all
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = errors.New("it took too long")
-		}
-		said := strings.TrimSpace(all.String() + out.String())
-		if len(said) > maxOutput {
-			said = said[:maxOutput] + "..."
-		}
-		if said != "" {
-			return "", fmt.Errorf("run %s: %w: %s", argv[0], err, diag.Escape(said))
-		}
-		return "", fmt.Errorf("run %s: %w", argv[0], err)
+	var out, said head
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err := cmd.Run()
+	if err == nil {
+		return out.String(), nil
 	}
-	return out.String(), nil
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("no end within %s", timeout)
+	}
+	if words := strings.TrimSpace(said.String() + out.String()); words != "" {
+		return "", fmt.Errorf("run %s: %w: %s", argv[0], err, shorten(words))
+	}
+	return "", fmt.Errorf("run %s: %w", argv[0], err)
+}
+
+// shorten makes output fit for a message.
+func shorten(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) > maxQuoted {
+		s = s[:maxQuoted] + "..."
+	}
+	return diag.Escape(s)
+}
+
+// head keeps the beginning of what is written to it.
+type head struct{ bytes.Buffer }
+
+func (h *head) Write(b []byte) (int, error) {
+	h.Buffer.Write(b[:min(len(b), maxOutput-h.Len())])
+	return len(b), nil
 }

@@ -1,10 +1,12 @@
 // Package publish tells a name server of a new zone and waits until it serves
 // it. It knows a server by what it must be able to do (Server); it holds the
-// server that is nobody (None), the one behind commands (Command), the waiting
-// (Confirm) and the pulling end in a name server's jail (Pull).
+// server that is nobody (None), the one behind the operator's programs
+// (Command), the asking over DNS (Asker; RFC 1035, RFC 8914), the waiting
+// (Confirm; RFC 1982) and the pulling end in a name server's jail (Pull).
 //
 // What a server says of a reload is never believed: a zone is served when an
-// SOA query says so (docs/decisions.md).
+// SOA query says so, and a load has failed only when an answer proves it. The
+// package signs nothing, holds no keys, and deletes no zone.
 package publish
 
 import (
@@ -13,20 +15,19 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/miekg/dns"
-
 	"zonebuild/internal/domain"
 )
 
 // Server is a name server. The methods are safe for concurrent use.
 type Server interface {
-	// Check runs the server's own checker over the staged bytes.
+	// Check runs the server's own checker over the staged bytes. The error names
+	// file and line.
 	Check(ctx context.Context, apex domain.Name, file string) error
-	// Reload tells the server that zones changed. It returns those that the
-	// server refused; accepted does not mean loaded.
+	// Reload tells the server that the files of zones changed. It returns those
+	// that the server refused; accepted does not mean loaded.
 	Reload(ctx context.Context, apexes []domain.Name) map[domain.Name]error
-	// Serial asks what is served now. Errors: ErrFailedLoad, ErrUnknownZone,
-	// ErrUnreachable, ErrNoServer.
+	// Serial asks what is served now. Errors, possibly wrapped: ErrFailedLoad,
+	// ErrUnknownZone, ErrUnreachable, ErrNoServer.
 	Serial(ctx context.Context, apex domain.Name) (Served, error)
 }
 
@@ -44,81 +45,16 @@ var (
 	ErrNoServer    = errors.New("no server is configured")
 )
 
-// edeNotReady is the extended error of a zone that is configured but not
-// loaded (RFC 8914 §4.15).
-const edeNotReady = 14
-
-// QuerySOA asks one server for the SOA, over TCP and, where that is refused,
-// UDP: servers limit the rate of UDP answers.
-func QuerySOA(ctx context.Context, server netip.AddrPort, apex domain.Name) (Served, error) {
-	s := Served{Server: server.String()}
-	var in *dns.Msg
-	var err error
-	for _, network := range []string{"tcp", "udp"} {
-		q := new(dns.Msg)
-		q.SetQuestion(apex.String(), dns.TypeSOA)
-		q.RecursionDesired = false
-		q.SetEdns0(1232, false)
-		client := dns.Client{Net: network}
-		if in, _, err = client.ExchangeContext(ctx, q, server.String()); err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	if err != nil {
-		return s, fmt.Errorf("%w: %w", ErrUnreachable, err)
-	}
-	return s, s.read(in, apex)
-}
-
-func (s *Served) read(in *dns.Msg, apex domain.Name) error {
-	if opt := in.IsEdns0(); opt != nil {
-		for _, o := range opt.Option {
-			if ede, ok := o.(*dns.EDNS0_EDE); ok && ede.InfoCode == edeNotReady {
-				return fmt.Errorf("%w (%s)", ErrFailedLoad, s.Server)
-			}
-		}
-	}
-	switch {
-	case in.Rcode == dns.RcodeServerFailure:
-		return fmt.Errorf("%w (%s answers SERVFAIL)", ErrFailedLoad, s.Server)
-	case in.Rcode != dns.RcodeSuccess:
-		return fmt.Errorf("%w (%s answers %s)", ErrUnknownZone, s.Server, dns.RcodeToString[in.Rcode])
-	case !in.Authoritative:
-		return fmt.Errorf("%w (%s answers without authority)", ErrUnknownZone, s.Server)
-	}
-	for _, rr := range in.Answer {
-		if soa, ok := rr.(*dns.SOA); ok && dns.CanonicalName(soa.Hdr.Name) == apex.String() {
-			s.Serial = soa.Serial
-			return nil
-		}
-	}
-	return fmt.Errorf("%w (%s answers without SOA)", ErrUnknownZone, s.Server)
-}
-
-// AskAll asks every address; the answer is that of the one furthest behind.
-func AskAll(ctx context.Context, servers []netip.AddrPort, apex domain.Name) (Served, error) {
-	if len(servers) == 0 {
-		return Served{}, ErrNoServer
-	}
-	var lowest Served
-	for i, a := range servers {
-		s, err := QuerySOA(ctx, a, apex)
-		if err != nil {
-			return s, err
-		}
-		if i == 0 || int32(s.Serial-lowest.Serial) < 0 {
-			lowest = s
-		}
-	}
-	return lowest, nil
-}
+// newer reports whether serial a is ahead of b (RFC 1982 §3.2). Two serials
+// half the space apart are in no order: neither is newer.
+func newer(a, b uint32) bool { return a != b && int32(a-b) > 0 }
 
 // None is no server at all. With addresses, it asks there whether a zone that
-// others carry on has arrived.
-type None struct{ Confirm []netip.AddrPort }
+// others carry on has arrived. Use it by pointer.
+type None struct {
+	Confirm []netip.AddrPort // all must have the serial
+	asker   Asker
+}
 
 // Check has nothing to check with.
 func (*None) Check(context.Context, domain.Name, string) error { return nil }
@@ -126,7 +62,13 @@ func (*None) Check(context.Context, domain.Name, string) error { return nil }
 // Reload has nobody to tell.
 func (*None) Reload(context.Context, []domain.Name) map[domain.Name]error { return nil }
 
-// Serial asks the addresses; without any the error is ErrNoServer.
+// Serial asks the addresses, and names the one that is furthest behind. Without
+// addresses the error is ErrNoServer. It never says ErrFailedLoad: this file was
+// given to none of those servers, so their failure proves nothing about it.
 func (n *None) Serial(ctx context.Context, apex domain.Name) (Served, error) {
-	return AskAll(ctx, n.Confirm, apex)
+	s, err := n.asker.All(ctx, n.Confirm, apex)
+	if errors.Is(err, ErrFailedLoad) {
+		err = fmt.Errorf("%v", err)
+	}
+	return s, err
 }

@@ -26,12 +26,11 @@ import (
 	"zonebuild/internal/domain"
 )
 
-// Options says what to expect of the zone. The zero value checks everything
-// against the system's clock.
+// Options says what to expect of the zone.
 type Options struct {
 	// Apex is the name of the zone; zero: the owner of the first SOA.
 	Apex domain.Name
-	// Now is the instant at which signatures must be valid; zero: the clock's.
+	// Now is the instant at which signatures must be valid.
 	Now time.Time
 	// MinLeft is how long each signature must stay valid after Now.
 	MinLeft time.Duration
@@ -113,9 +112,6 @@ func Bytes(name string, data []byte, o Options) (Report, diag.List) {
 // Reader verifies the zone file in r from its beginning; name stands in the
 // faults. The file is read twice if it is not in line form.
 func Reader(name string, r io.ReadSeeker, o Options) (Report, diag.List) {
-	if o.Now.IsZero() {
-		o.Now = time.Now()
-	}
 	f := &faults{file: name}
 	z, err := load(r, o.Apex, f)
 	if err != nil {
