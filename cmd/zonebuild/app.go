@@ -52,7 +52,7 @@ func (p *program) app() *ucli.App {
 		Commands: []*ucli.Command{
 			p.buildCommand(), p.initCommand(), p.checkCommand(), p.diffCommand(), p.approveCommand(),
 			p.keygenCommand(), p.dsCommand(), p.verifyCommand(), p.statusCommand(), p.retireCommand(),
-			p.versionCommand(),
+			p.publishCommand(), p.versionCommand(),
 		},
 		Writer: p.out, ErrWriter: p.err,
 		HideVersion:     true, // its -v would panic beside a flag of that name

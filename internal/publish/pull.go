@@ -109,7 +109,7 @@ func offered(dir string) ([]domain.Name, error) {
 	}
 	var out []domain.Name
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") || e.IsDir() {
+		if strings.HasPrefix(e.Name(), ".") || strings.HasSuffix(e.Name(), "~") || e.IsDir() {
 			continue
 		}
 		if apex, err := domain.FromFileName(e.Name()); err == nil {
