@@ -54,7 +54,11 @@ func start(program, log string, args []string, ready func() error) (*process, er
 	return p, nil
 }
 
-var errEnded = errors.New("it ended at once")
+// Reasons to wait.
+var (
+	errEnded = errors.New("it ended at once")
+	errAlive = errors.New("it has not ended")
+)
 
 // stop asks the server to end and waits; kill does not ask.
 func (p *process) stop() {
@@ -66,12 +70,18 @@ func (p *process) stop() {
 	p.kill()
 }
 
-// kill ends the server and its children at once, by the number of their group.
+// kill ends the server and its children at once, by the number of their group,
+// and waits until none of them holds a socket any more.
 func (p *process) kill() {
-	if p.cmd.Process != nil {
-		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.ended
-	}
+	group := -p.cmd.Process.Pid
+	syscall.Kill(group, syscall.SIGKILL)
+	<-p.ended
+	poll(stopTimeout, func() error {
+		if syscall.Kill(group, 0) == nil {
+			return errAlive
+		}
+		return nil
+	})
 }
 
 // logged is what the server logged, for the message of a test.

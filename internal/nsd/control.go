@@ -138,10 +138,14 @@ func receive(conn net.Conn, words string, take func(line string)) error {
 		return err
 	}
 	if first {
-		return errors.New("nsd closed the connection without a word")
+		return errSilent
 	}
 	return nil
 }
+
+// errSilent is an empty reply: of a command that lists nothing, or of an nsd
+// that broke off.
+var errSilent = errors.New("nsd closed the connection without a word")
 
 // replyError is a refusal by nsd itself.
 type replyError struct{ command, reply string }

@@ -2,6 +2,7 @@ package nsd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -96,16 +97,14 @@ func (s *Server) unknown(ctx context.Context, apexes []domain.Name) ([]domain.Na
 		return out, nil
 	}
 	known := map[domain.Name]bool{}
-	empty := true
 	err := s.command(ctx, "zonestatus", nil, func(line string) {
-		empty = false
 		if name, ok := strings.CutPrefix(line, "zone:"); ok {
 			if apex, err := domain.Parse(strings.TrimSpace(name)); err == nil {
 				known[apex] = true
 			}
 		}
 	})
-	if err != nil && !empty {
+	if err != nil && !errors.Is(err, errSilent) { // an nsd without zones lists none
 		return nil, err
 	}
 	for _, a := range apexes {
