@@ -20,21 +20,27 @@ import (
 type Key struct {
 	DNSKEY dns.DNSKEY // its TTL means nothing: the policy sets it
 	Tag    uint16
-	Base   string // file name without extension
+	Path   string    // of its files, without extension
+	State  *KeyState // its .state file; nil when there is none
 
 	KSK, ZSK  bool // roles; both: a CSK
 	Published bool // stands in the DNSKEY set
 	SignsZone bool // signs the records
 	SignsKeys bool // signs the DNSKEY set
-	Signer    crypto.Signer
+
+	Signer crypto.Signer // nil without the private key, which is not needed to publish
 }
 
 // SignData appends the signature over data (RFC 4034 §3.1.8.1) to dst and
 // returns it with the SHA-256 of data, which names it in the verifier's ledger.
 // The signature is deterministic (RFC 6979 for ECDSA): the same key and data
-// give the same bytes.
+// give the same bytes. Goroutines may share a key. On an error dst comes back as
+// it was.
 func (k *Key) SignData(dst, data []byte) (sig []byte, digest [sha256.Size]byte, err error) {
 	digest = sha256.Sum256(data)
+	if k.Signer == nil {
+		return dst, digest, errors.New("the private key is not here")
+	}
 	switch k.DNSKEY.Algorithm {
 	case dns.ECDSAP256SHA256:
 		der, err := k.Signer.Sign(nil, digest[:], crypto.SHA256)
@@ -52,10 +58,10 @@ func (k *Key) SignData(dst, data []byte) (sig []byte, digest [sha256.Size]byte, 
 		sig, err = appendFixed(dst, der, 48)
 		return sig, digest, err
 	case dns.ED25519:
-		sig, err = k.Signer.Sign(nil, data, crypto.Hash(0))
+		sig, err = k.Signer.Sign(nil, data, crypto.Hash(0)) // RFC 8080 §4: the data itself
 		return append(dst, sig...), digest, err
 	case dns.RSASHA256:
-		sig, err = k.Signer.Sign(nil, digest[:], crypto.SHA256)
+		sig, err = k.Signer.Sign(nil, digest[:], crypto.SHA256) // PKCS #1 v1.5, RFC 5702 §3
 		return append(dst, sig...), digest, err
 	}
 	return dst, digest, fmt.Errorf("algorithm %d is not one that signs here", k.DNSKEY.Algorithm)
@@ -152,5 +158,6 @@ func rsaPublic(pub *rsa.PublicKey) []byte {
 	return append(append([]byte{byte(len(e))}, e...), pub.N.Bytes()...)
 }
 
-// DS makes the DS record of a key (RFC 4034 §5); nil for an unknown digest type.
+// DS makes the DS record of a key (RFC 4034 §5), by the digest type: dns.SHA256
+// is the one to publish (RFC 8624 §3.3). It is nil for an unknown type.
 func DS(k *Key, digestType uint8) *dns.DS { return k.DNSKEY.ToDS(digestType) }

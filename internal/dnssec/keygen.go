@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
+	"os"
 	"time"
 
 	"github.com/miekg/dns"
@@ -25,15 +25,18 @@ const (
 
 // GenerateOptions of GenerateKey.
 type GenerateOptions struct {
-	Algorithm uint8
+	Algorithm uint8 // 8, 13, 14 or 15
 	Role      Role
-	Bits      int // RSA only; 0 = 2048
+	Bits      int // RSA only, 2048 to 4096; 0 = 2048
 	Now       time.Time
+	Avoid     map[uint16]bool // more key tags that are not free, such as those still published
+	Hidden    bool            // made for later: neither published nor signing until its state says so
 }
 
-// GenerateKey makes a key and its files in dir. It never overwrites one, and it
-// never makes a key with a tag that a key of the zone has, revoked or not. The
-// .key file comes last: a crash leaves nothing that counts as a key.
+// GenerateKey makes a key and its files in dir. It never overwrites a file, and
+// it never makes a key with a tag that a key of the zone has, of whatever
+// algorithm, revoked or not. The .key file comes last: a crash leaves nothing
+// that counts as a key.
 func GenerateKey(dir string, apex domain.Name, o GenerateOptions) (Key, error) {
 	d, err := ScanKeys(dir)
 	if err != nil {
@@ -45,16 +48,14 @@ func GenerateKey(dir string, apex domain.Name, o GenerateOptions) (Key, error) {
 // Generate is GenerateKey for a directory that is listed already; the new key
 // joins the listing.
 func (d *KeyDir) Generate(apex domain.Name, o GenerateOptions) (Key, error) {
-	used := map[uint16]bool{0: true} // RRSIGs with tag 0 are refused by some libraries
-	for _, f := range d.Files(apex) {
-		used[f.Tag], used[f.Tag+dns.REVOKE] = true, true
+	bits, err := keyBits(o)
+	if err != nil {
+		return Key{}, fmt.Errorf("make a key for %s: %w", apex, err)
 	}
-	bits := map[uint8]int{dns.RSASHA256: max(o.Bits, 2048), dns.ECDSAP256SHA256: 256, dns.ECDSAP384SHA384: 384, dns.ED25519: 256}[o.Algorithm]
-	if bits == 0 {
-		return Key{}, fmt.Errorf("make a key for %s: algorithm %d is not supported", apex, o.Algorithm)
-	}
+	taken := d.takenTags(apex, o.Avoid)
 	for range 100 {
-		k := Key{KSK: o.Role != ZSK, ZSK: o.Role != KSK, Published: true, SignsKeys: o.Role != ZSK, SignsZone: o.Role != KSK}
+		k := Key{KSK: o.Role != ZSK, ZSK: o.Role != KSK}
+		k.Published, k.SignsKeys, k.SignsZone = !o.Hidden, k.KSK && !o.Hidden, k.ZSK && !o.Hidden
 		k.DNSKEY = dns.DNSKEY{
 			Hdr:   dns.RR_Header{Name: apex.String(), Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET},
 			Flags: dns.ZONE, Protocol: 3, Algorithm: o.Algorithm,
@@ -66,72 +67,134 @@ func (d *KeyDir) Generate(apex domain.Name, o GenerateOptions) (Key, error) {
 		if err != nil {
 			return Key{}, fmt.Errorf("make a key for %s: %w", apex, err)
 		}
-		if k.Tag = k.DNSKEY.KeyTag(); used[k.Tag] || used[k.Tag+dns.REVOKE] {
+		revoked := k.DNSKEY
+		revoked.Flags |= dns.REVOKE
+		if k.Tag = k.DNSKEY.KeyTag(); taken[k.Tag] || taken[revoked.KeyTag()] {
 			continue
 		}
 		signer, ok := private.(crypto.Signer)
 		if !ok {
 			return Key{}, fmt.Errorf("make a key for %s: the key cannot sign", apex)
 		}
-		k.Signer, k.Base = signer, keyBase(apex, o.Algorithm, k.Tag)
-		if err := k.write(d.dir, private, bits, o.Now); err != nil {
-			return Key{}, err
+		f := KeyFile{keyBase(apex, o.Algorithm, k.Tag), o.Algorithm, k.Tag}
+		k.Signer, k.Path, k.State = signer, d.path(f), k.firstState(bits, o)
+		if err := k.create(private, o); err != nil {
+			return Key{}, fmt.Errorf("write key %d of %s: %w", k.Tag, apex, err)
 		}
-		d.files[apex] = append(d.files[apex], KeyFile{k.Base, o.Algorithm, k.Tag})
+		d.files[apex] = append(d.files[apex], f)
 		return k, nil
 	}
 	return Key{}, fmt.Errorf("make a key for %s: no free key tag", apex)
 }
 
-func (k *Key) write(dir string, private crypto.PrivateKey, bits int, now time.Time) error {
-	stamp := now.UTC().Format("20060102150405")
-	times := fmt.Sprintf("Created: %[1]s\nPublish: %[1]s\nActivate: %[1]s\n", stamp)
+func keyBits(o GenerateOptions) (int, error) {
+	switch {
+	case !signable(o.Algorithm):
+		return 0, fmt.Errorf("algorithm %d is not supported (8, 13, 14 and 15 are)", o.Algorithm)
+	case o.Algorithm == dns.ECDSAP384SHA384:
+		return 384, nil
+	case o.Algorithm != dns.RSASHA256:
+		return 256, nil
+	case o.Bits == 0:
+		return 2048, nil
+	case o.Bits < 2048 || o.Bits > 4096:
+		return 0, fmt.Errorf("%d bits: must be 2048 to 4096", o.Bits)
+	}
+	return o.Bits, nil
+}
+
+// takenTags are the tags that a new key must not have, neither as it is nor
+// revoked: those of all files of the zone, of whatever algorithm, revoked or
+// not; and 0, which some validators take for "no tag".
+func (d *KeyDir) takenTags(apex domain.Name, avoid map[uint16]bool) map[uint16]bool {
+	taken := map[uint16]bool{0: true}
+	for tag, is := range avoid {
+		taken[tag] = taken[tag] || is
+	}
+	for _, files := range [][]KeyFile{d.files[apex], d.loose[apex]} {
+		for _, f := range files {
+			// The REVOKE bit adds 128 to the sum, and 1 more when that carries
+			// over (RFC 4034 App. B).
+			taken[f.Tag], taken[f.Tag+dns.REVOKE], taken[f.Tag+dns.REVOKE+1] = true, true, true
+		}
+	}
+	return taken
+}
+
+// create writes the files of a new key. What it wrote before a failure, it
+// removes, unless its .key file came to be after all.
+func (k *Key) create(private crypto.PrivateKey, o GenerateOptions) error {
 	role := "zone-signing key"
 	if k.KSK {
 		role = "key-signing key"
 	}
-	public := fmt.Sprintf("; This is a %s, keyid %d, for %s\n%s IN DNSKEY %d 3 %d %s\n",
-		role, k.Tag, k.DNSKEY.Hdr.Name, k.DNSKEY.Hdr.Name, k.DNSKEY.Flags, k.DNSKEY.Algorithm, k.DNSKEY.PublicKey)
-	for _, f := range []struct {
-		ext, text string
-		mode      fs.FileMode
-	}{
-		{".private", k.DNSKEY.PrivateKeyString(private) + times, 0o600},
-		{".state", k.stateText(bits, now), 0o600},
-		{".key", public, 0o644},
-	} {
-		path := filepath.Join(dir, k.Base+f.ext)
-		if err := durable.CreateFile(path, []byte(f.text), durable.Options{Mode: f.mode}); err != nil {
-			if errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("write key %d: %s exists", k.Tag, path)
-			}
-			return fmt.Errorf("write key %d: %w", k.Tag, err)
+	public := fmt.Sprintf("; This is a %s, keyid %d, for %s\n", role, k.Tag, k.DNSKEY.Hdr.Name)
+	secret := k.DNSKEY.PrivateKeyString(private)
+	for _, event := range []string{"Created", "Publish", "Activate"} { // for BIND's tools; never read here
+		if o.Hidden && event != "Created" {
+			break
 		}
+		public += "; " + event + ": " + keyInstant(o.Now) + "\n"
+		secret += event + ": " + o.Now.UTC().Format(keyStamp) + "\n"
+	}
+	public += fmt.Sprintf("%s IN DNSKEY %d 3 %d %s\n", k.DNSKEY.Hdr.Name, k.DNSKEY.Flags, k.DNSKEY.Algorithm, k.DNSKEY.PublicKey)
+	var written []string
+	for _, f := range []struct {
+		ext  string
+		data []byte
+		mode fs.FileMode
+	}{
+		{".private", []byte(secret), 0o600},
+		{".state", k.State.Bytes(), 0o600},
+		{".key", []byte(public), 0o644},
+	} {
+		path := k.Path + f.ext
+		if err := durable.CreateFile(path, f.data, durable.Options{Mode: f.mode}); err != nil {
+			if _, there := os.Lstat(k.Path + ".key"); there == nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+			for _, path := range written {
+				err = errors.Join(err, durable.Remove(path))
+			}
+			return err
+		}
+		written = append(written, path)
 	}
 	return nil
 }
 
-// stateText is the .state file of a first key: nobody has seen the zone
-// unsigned under it, so its records count as known everywhere; its DS does not
-// exist yet.
-func (k *Key) stateText(bits int, now time.Time) string {
-	stamp := now.UTC().Format("20060102150405") + " (" + now.UTC().Format("Mon Jan _2 15:04:05 2006") + ")"
-	yes := map[bool]string{true: "yes", false: "no"}
-	s := fmt.Sprintf("; This is the state of key %d, for %s\nAlgorithm: %d\nLength: %d\nLifetime: 0\nKSK: %s\nZSK: %s\n",
-		k.Tag, k.DNSKEY.Hdr.Name, k.DNSKEY.Algorithm, bits, yes[k.KSK], yes[k.ZSK])
-	s += fmt.Sprintf("Generated: %[1]s\nPublished: %[1]s\nActive: %[1]s\nDNSKEYChange: %[1]s\n", stamp)
-	if k.ZSK {
-		s += "ZRRSIGChange: " + stamp + "\n"
+// firstState is the state of a new key. A key of a first set is in use at once,
+// and all it does is rumoured until caches have forgotten the zone without it;
+// only then may its DS go to the parent.
+func (k *Key) firstState(bits int, o GenerateOptions) *KeyState {
+	s := &KeyState{lines: []stateLine{{value: fmt.Sprintf("; This is the state of key %d, for %s", k.Tag, k.DNSKEY.Hdr.Name)}}}
+	answer := map[bool]string{true: "yes", false: "no"}
+	s.Set("Algorithm", fmt.Sprint(o.Algorithm))
+	s.Set("Length", fmt.Sprint(bits))
+	s.Set("Lifetime", "0") // without end
+	s.Set("KSK", answer[k.KSK])
+	s.Set("ZSK", answer[k.ZSK])
+	s.SetTime("Generated", o.Now)
+	if !o.Hidden {
+		s.SetTime("Published", o.Now)
+		s.SetTime("Active", o.Now)
 	}
-	if k.KSK {
-		s += "KRRSIGChange: " + stamp + "\nDSChange: " + stamp + "\n"
+	first := map[bool]KeyPhase{true: Hidden, false: Rumoured}[o.Hidden]
+	things := []struct {
+		name  string
+		has   bool
+		phase KeyPhase
+	}{{"DNSKEY", true, first}, {"ZRRSIG", k.ZSK, first}, {"KRRSIG", k.KSK, first}, {"DS", k.KSK, Hidden}}
+	for _, t := range things { // BIND's order: all instants, then all phases
+		if t.has {
+			s.SetTime(t.name+"Change", o.Now)
+		}
 	}
-	s += "DNSKEYState: omnipresent\n"
-	if k.ZSK {
-		s += "ZRRSIGState: omnipresent\n"
+	for _, t := range things {
+		if t.has {
+			s.Set(t.name+"State", string(t.phase))
+		}
 	}
-	if k.KSK {
-		s += "KRRSIGState: omnipresent\nDSState: hidden\n"
-	}
-	return s + "GoalState: omnipresent\n"
+	s.Set("GoalState", string(map[bool]KeyPhase{true: Hidden, false: Omnipresent}[o.Hidden]))
+	return s
 }
