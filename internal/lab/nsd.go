@@ -94,7 +94,8 @@ func (s *NSDServer) Restart() {
 
 func (s *NSDServer) start() (*process, error) {
 	program, _ := find("nsd")
-	return start(program, s.logPath(), []string{"-d", "-c", s.configPath()}, s.ready)
+	listens := []listener{{"unix", s.Control()}, {"tcp", s.addr}}
+	return start(program, s.logPath(), []string{"-d", "-c", s.configPath()}, listens, s.ready)
 }
 
 // ready asks over the control socket, which the server opens when it has

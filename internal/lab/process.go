@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,12 +18,13 @@ type process struct {
 	program string
 	log     string // path of its log
 	cmd     *exec.Cmd
+	listens []listener
 	ended   chan struct{} // closed when it has ended
 }
 
 // start runs a server in the foreground and waits until ready gives no error.
 // The server's own output goes to the log.
-func start(program, log string, args []string, ready func() error) (*process, error) {
+func start(program, log string, args []string, listens []listener, ready func() error) (*process, error) {
 	f, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
@@ -34,7 +36,7 @@ func start(program, log string, args []string, ready func() error) (*process, er
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{program: program, log: log, cmd: cmd, ended: make(chan struct{})}
+	p := &process{program: program, log: log, cmd: cmd, listens: listens, ended: make(chan struct{})}
 	go func() {
 		cmd.Wait()
 		close(p.ended)
@@ -71,18 +73,24 @@ func (p *process) stop() {
 }
 
 // kill ends the server and its children at once, by the number of their group,
-// and waits until none of them holds a socket any more.
+// and waits until none of them listens any more: a child may outlive the server
+// by a moment.
 func (p *process) kill() {
-	group := -p.cmd.Process.Pid
-	syscall.Kill(group, syscall.SIGKILL)
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.ended
 	poll(stopTimeout, func() error {
-		if syscall.Kill(group, 0) == nil {
-			return errAlive
+		for _, l := range p.listens {
+			if c, err := net.DialTimeout(l.network, l.address, time.Second); err == nil {
+				c.Close()
+				return errAlive
+			}
 		}
 		return nil
 	})
 }
+
+// listener is where a server listens.
+type listener struct{ network, address string }
 
 // logged is what the server logged, for the message of a test.
 func logged(path string) string {

@@ -39,7 +39,7 @@ func Unbound(t testing.TB, o UnboundOptions) *Resolver {
 		r.addr = net.JoinHostPort("127.0.0.1", fmt.Sprint(FreePort(t)))
 		config := filepath.Join(r.work, "unbound.conf")
 		writeFile(t, config, r.config(o))
-		return start(program, r.logPath(), []string{"-d", "-p", "-c", config}, func() error {
+		return start(program, r.logPath(), []string{"-d", "-p", "-c", config}, []listener{{"tcp", r.addr}}, func() error {
 			_, err := exchange(r.addr, "version.bind.", "TXT", CH|TCP)
 			return err
 		})

@@ -22,7 +22,7 @@ type Server struct {
 	Pattern   string                   // pattern of nsd.conf for zones that nsd does not know; "" = they are refused
 	ZoneFile  func(domain.Name) string // where a zone's file is, for the stanza that a refusal shows
 
-	asker publish.Asker
+	before publish.Before
 }
 
 // Numbers of zones.
@@ -37,7 +37,9 @@ func (s *Server) Serial(ctx context.Context, apex domain.Name) (publish.Served, 
 	if len(addresses) == 0 {
 		addresses = []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 53)}
 	}
-	return s.asker.All(ctx, addresses, apex)
+	served, err := publish.AskAll(ctx, addresses, apex)
+	served.WasServed = s.before.Was(apex)
+	return served, err
 }
 
 // Reload makes nsd read what changed: one zone by name; many by one reload, for
@@ -45,10 +47,11 @@ func (s *Server) Serial(ctx context.Context, apex domain.Name) (publish.Served, 
 // does not know are added with the pattern, or refused with the stanza that
 // nsd.conf needs. It returns the zones that were refused.
 func (s *Server) Reload(ctx context.Context, apexes []domain.Name) map[domain.Name]error {
-	switch len(apexes) {
-	case 0:
+	if len(apexes) == 0 {
 		return nil
-	case 1:
+	}
+	s.before.Note(ctx, apexes, s.Serial)
+	if len(apexes) == 1 {
 		err := s.command(ctx, "reload "+zoneName(apexes[0]), nil, nil)
 		if notConfigured(err) {
 			return s.add(ctx, apexes)

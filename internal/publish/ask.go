@@ -17,8 +17,6 @@ import (
 // Bounds of the asking.
 const (
 	stepTimeout = 2 * time.Second // for a connection or an answer, TCP and UDP each
-	keepIdle    = 2 * time.Second // how long an unused connection is kept
-	mostIdle    = askers          // connections kept to one server
 	ednsSize    = 1232            // octets of a UDP answer that cross any path whole
 )
 
@@ -26,29 +24,10 @@ const (
 // loaded (RFC 8914 §4.15).
 const edeNotReady = 14
 
-// Asker asks servers for SOA records over TCP connections that it keeps for a
-// moment, so that many zones cost few of the server's connections, and none of
-// the answers that it rations over UDP. The zero value is ready; it is safe for
-// concurrent use and needs no closing. A nil Asker keeps nothing.
-type Asker struct {
-	mu   sync.Mutex
-	idle map[netip.AddrPort][]*idleConn
-}
-
-type idleConn struct {
-	conn  *dns.Conn
-	close *time.Timer
-}
-
-// QuerySOA asks one server once. Errors: those of Server.Serial.
-func QuerySOA(ctx context.Context, server netip.AddrPort, apex domain.Name) (Served, error) {
-	return (*Asker)(nil).SOA(ctx, server, apex)
-}
-
-// All asks every address at the same time. All must answer; the answer is that
-// of the server furthest behind. Errors: those of Server.Serial; a failed load
+// AskAll asks every address at the same time. All must answer; the answer is
+// that of the server furthest behind. Errors: those of Server.Serial; a failed load
 // goes before other errors, ErrNoServer means that there is no address.
-func (k *Asker) All(ctx context.Context, servers []netip.AddrPort, apex domain.Name) (Served, error) {
+func AskAll(ctx context.Context, servers []netip.AddrPort, apex domain.Name) (Served, error) {
 	if len(servers) == 0 {
 		return Served{}, ErrNoServer
 	}
@@ -56,7 +35,7 @@ func (k *Asker) All(ctx context.Context, servers []netip.AddrPort, apex domain.N
 	errs := make([]error, len(servers))
 	var wg sync.WaitGroup
 	for i, server := range servers {
-		wg.Go(func() { answers[i], errs[i] = k.SOA(ctx, server, apex) })
+		wg.Go(func() { answers[i], errs[i] = QuerySOA(ctx, server, apex) })
 	}
 	wg.Wait()
 	var lowest Served
@@ -72,17 +51,22 @@ func (k *Asker) All(ctx context.Context, servers []netip.AddrPort, apex domain.N
 	return lowest, failed
 }
 
-// SOA asks one server, over TCP and, where that gives no answer, UDP.
-func (k *Asker) SOA(ctx context.Context, server netip.AddrPort, apex domain.Name) (Served, error) {
+// QuerySOA asks one server once, over TCP, because servers ration what they
+// answer over UDP; where that gives no answer, over UDP. Errors: those of
+// Server.Serial.
+//
+// Each question has a connection of its own: at a reload, NSD leaves an open
+// connection with the process that has the old zone, which may answer no more.
+func QuerySOA(ctx context.Context, server netip.AddrPort, apex domain.Name) (Served, error) {
 	s := Served{Server: server.String()}
 	q := new(dns.Msg)
 	q.SetQuestion(apex.String(), dns.TypeSOA)
 	q.RecursionDesired = false
 	q.SetEdns0(ednsSize, false)
-	in, err := k.overTCP(ctx, server, q)
+	in, err := over(ctx, "tcp", server, q)
 	if err != nil && ctx.Err() == nil {
 		var why error
-		if in, why = overUDP(ctx, server, q); why == nil {
+		if in, why = over(ctx, "udp", server, q); why == nil {
 			err = nil
 		}
 	}
@@ -92,48 +76,18 @@ func (k *Asker) SOA(ctx context.Context, server netip.AddrPort, apex domain.Name
 	return s, s.read(in, apex)
 }
 
-// overTCP uses a connection that was kept, if the server still has it too.
-func (k *Asker) overTCP(ctx context.Context, server netip.AddrPort, q *dns.Msg) (*dns.Msg, error) {
-	if conn := k.take(server); conn != nil {
-		if in, err := exchange(ctx, conn, q); err == nil {
-			k.keep(server, conn)
-			return in, nil
-		}
-		conn.Close()
-	}
-	conn, err := connect(ctx, "tcp", server)
-	if err != nil {
-		return nil, err
-	}
-	in, err := exchange(ctx, conn, q)
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	k.keep(server, conn)
-	return in, nil
-}
-
-func overUDP(ctx context.Context, server netip.AddrPort, q *dns.Msg) (*dns.Msg, error) {
-	conn, err := connect(ctx, "udp", server)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	in, err := exchange(ctx, conn, q)
-	if err == nil && in.Truncated {
-		return nil, errors.New("the answer over UDP is cut short") // also by a server that rations answers
-	}
-	return in, err
-}
-
-func connect(ctx context.Context, network string, server netip.AddrPort) (*dns.Conn, error) {
+func over(ctx context.Context, network string, server netip.AddrPort, q *dns.Msg) (*dns.Msg, error) {
 	d := net.Dialer{Timeout: stepTimeout}
 	c, err := d.DialContext(ctx, network, server.String())
 	if err != nil {
 		return nil, err
 	}
-	return &dns.Conn{Conn: c, UDPSize: ednsSize}, nil
+	defer c.Close()
+	in, err := exchange(ctx, &dns.Conn{Conn: c, UDPSize: ednsSize}, q)
+	if err == nil && in.Truncated {
+		return nil, errors.New("the answer is cut short") // by a server that rations answers, for one
+	}
+	return in, err
 }
 
 // exchange sends a question and reads until its answer comes: what does not
@@ -172,42 +126,6 @@ func answers(in, q *dns.Msg) bool {
 	}
 	a, b := in.Question[0], q.Question[0]
 	return len(in.Question) == 1 && a.Qtype == b.Qtype && a.Qclass == b.Qclass && dns.CanonicalName(a.Name) == dns.CanonicalName(b.Name)
-}
-
-func (k *Asker) take(server netip.AddrPort) *dns.Conn {
-	if k == nil {
-		return nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for n := len(k.idle[server]); n > 0; n = len(k.idle[server]) {
-		last := k.idle[server][n-1]
-		k.idle[server] = k.idle[server][:n-1]
-		if last.close.Stop() { // else it is being closed
-			return last.conn
-		}
-	}
-	return nil
-}
-
-func (k *Asker) keep(server netip.AddrPort, conn *dns.Conn) {
-	if k == nil {
-		conn.Close()
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.idle[server]) >= mostIdle {
-		// The eldest is the likeliest to have been closed.
-		if k.idle[server][0].close.Stop() {
-			k.idle[server][0].conn.Close()
-		}
-		k.idle[server] = k.idle[server][1:]
-	}
-	if k.idle == nil {
-		k.idle = map[netip.AddrPort][]*idleConn{}
-	}
-	k.idle[server] = append(k.idle[server], &idleConn{conn, time.AfterFunc(keepIdle, func() { conn.Close() })})
 }
 
 // read judges an answer.

@@ -29,7 +29,8 @@ type Command struct {
 	File        func(domain.Name) string                            // where a zone's file is
 	SerialOf    func(apex domain.Name, file string) (uint32, error) // nil = SerialOf of this package
 	Timeout     time.Duration                                       // of one program; 0 = one minute
-	asker       Asker
+
+	before Before
 }
 
 // Check runs the check program on a staged file.
@@ -46,6 +47,9 @@ func (c *Command) Reload(ctx context.Context, apexes []domain.Name) map[domain.N
 	if len(c.ReloadArgv) == 0 {
 		return nil
 	}
+	if len(c.ConfirmArgv) == 0 {
+		c.before.Note(ctx, apexes, c.Serial)
+	}
 	refused := map[domain.Name]error{}
 	for _, apex := range apexes {
 		if _, err := c.run(ctx, c.ReloadArgv, apex, c.File(apex)); err != nil {
@@ -59,7 +63,9 @@ func (c *Command) Reload(ctx context.Context, apexes []domain.Name) map[domain.N
 // the addresses. A program that fails proves nothing: the error is ErrUnreachable.
 func (c *Command) Serial(ctx context.Context, apex domain.Name) (Served, error) {
 	if len(c.ConfirmArgv) == 0 {
-		return c.asker.All(ctx, c.Confirm, apex)
+		s, err := AskAll(ctx, c.Confirm, apex)
+		s.WasServed = c.before.Was(apex)
+		return s, err
 	}
 	out, err := c.run(ctx, c.ConfirmArgv, apex, c.File(apex))
 	if err != nil {
@@ -69,7 +75,7 @@ func (c *Command) Serial(ctx context.Context, apex domain.Name) (Served, error) 
 	if err != nil {
 		return Served{}, fmt.Errorf("%w: %s printed no serial but %q", ErrUnreachable, c.ConfirmArgv[0], shorten(out))
 	}
-	return Served{uint32(serial), c.ConfirmArgv[0]}, nil
+	return Served{Serial: uint32(serial), Server: c.ConfirmArgv[0]}, nil
 }
 
 func (c *Command) run(ctx context.Context, argv []string, apex domain.Name, file string) (string, error) {

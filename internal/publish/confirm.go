@@ -46,9 +46,9 @@ const (
 	askTimeout   = 5 * time.Second // for one question
 	askers       = 8               // questions at a time
 
-	// patience is how long a zone that answers SERVFAIL from the first question
-	// on may go on so: it may have been broken before, and the reload that mends
-	// it takes some 2 s for a million records, and waits for the reloads of others.
+	// patience is how long a zone that is not known to have been served before may
+	// answer SERVFAIL: it may have been broken, and the reload that mends it takes
+	// some 2 s for a million records, and waits for the reloads of others.
 	patience = 10 * time.Second
 )
 
@@ -56,9 +56,9 @@ const (
 // up. The reload must have been accepted already. Without a server to ask,
 // publishing is its own confirmation.
 //
-// FailedLoad needs proof: SERVFAIL or extended error 14 in two answers running
-// after the zone was seen served, or without end for ten seconds (half the
-// timeout, if that is less). Everything else that is not the serial is
+// FailedLoad needs proof: SERVFAIL or extended error 14 in two answers running,
+// of a zone that was served just before the reload or after it, or else in all
+// answers for ten seconds (half the timeout, if that is less). Everything else that is not the serial is
 // Unconfirmed, with the reason in Err.
 func Confirm(ctx context.Context, s Server, want map[domain.Name]uint32, timeout time.Duration) map[domain.Name]Result {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -91,7 +91,7 @@ type wait struct {
 	patience time.Duration
 
 	result   Result
-	served   bool      // some serial was seen since the reload
+	served   bool      // it was served before the reload, or since
 	failures int       // answers running that say the load failed
 	since    time.Time // the first of them
 }
@@ -150,6 +150,7 @@ func (w *wait) decided(served Served, err error) bool {
 		w.served = true
 		*r = Result{Served: served.Serial, Err: fmt.Errorf("%s still serves %d", served.Server, served.Serial)}
 	case errors.Is(err, ErrFailedLoad):
+		w.served = w.served || served.WasServed
 		r.Err = err
 		w.failures++
 		if w.failures == 1 {

@@ -1,7 +1,7 @@
 // Package publish tells a name server of a new zone and waits until it serves
 // it. It knows a server by what it must be able to do (Server); it holds the
 // server that is nobody (None), the one behind the operator's programs
-// (Command), the asking over DNS (Asker; RFC 1035, RFC 8914), the waiting
+// (Command), the asking over DNS (QuerySOA; RFC 1035, RFC 8914), the waiting
 // (Confirm; RFC 1982) and the pulling end in a name server's jail (Pull).
 //
 // What a server says of a reload is never believed: a zone is served when an
@@ -31,10 +31,12 @@ type Server interface {
 	Serial(ctx context.Context, apex domain.Name) (Served, error)
 }
 
-// Served is an answer to an SOA query.
+// Served is an answer to an SOA query. Beside an error of Serial, it tells what
+// is known all the same.
 type Served struct {
-	Serial uint32
-	Server string // who said so
+	Serial    uint32
+	Server    string // who said so
+	WasServed bool   // the zone was served just before the last Reload: a failure is the new file's
 }
 
 // Errors of Server.Serial, possibly wrapped.
@@ -53,7 +55,6 @@ func newer(a, b uint32) bool { return a != b && int32(a-b) > 0 }
 // others carry on has arrived. Use it by pointer.
 type None struct {
 	Confirm []netip.AddrPort // all must have the serial
-	asker   Asker
 }
 
 // Check has nothing to check with.
@@ -66,7 +67,7 @@ func (*None) Reload(context.Context, []domain.Name) map[domain.Name]error { retu
 // addresses the error is ErrNoServer. It never says ErrFailedLoad: this file was
 // given to none of those servers, so their failure proves nothing about it.
 func (n *None) Serial(ctx context.Context, apex domain.Name) (Served, error) {
-	s, err := n.asker.All(ctx, n.Confirm, apex)
+	s, err := AskAll(ctx, n.Confirm, apex)
 	if errors.Is(err, ErrFailedLoad) {
 		err = fmt.Errorf("%v", err)
 	}
