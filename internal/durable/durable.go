@@ -3,13 +3,23 @@
 // the same directory, fsync, rename, fsync of the directory. It also holds the
 // locks between processes and the distrustful reading of foreign directories.
 //
-// A failure at any step leaves the target as it was and removes the temporary
-// file. Callers serialize writers of one file with a Lock.
+// A failure at any step before the rename leaves the target as it was and
+// removes the temporary file. Only the directory's fsync comes after it: when
+// that fails the new file is there, but the error says that it may not last.
+//
+// The temporary file of NAME is .NAME.tmp, always, so that the one a killed
+// process left is found again and removed. Callers therefore serialize the
+// writers of one file, with a Lock.
+//
+// Each file is committed by itself. Writing many first and flushing them
+// together was measured (1,000 files on ext4: 0.6-1.2 s, one by one 0.3-1.1 s)
+// and wins nothing over a few goroutines that commit side by side.
 package durable
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,78 +31,123 @@ import (
 
 // Options of a written file.
 type Options struct {
-	Mode  os.FileMode // set whatever the umask; 0 is 0644
+	Mode  os.FileMode // permissions, set whatever the umask; 0 is 0644
 	Group *int        // gid; nil leaves what the system gives
+
+	fault func(step string) error // tests: the error of a step instead of the step
+}
+
+// try carries out a step of the writing of a file.
+func (o Options) try(step string, do func() error) error {
+	if o.fault != nil {
+		if err := o.fault(step); err != nil {
+			return err
+		}
+	}
+	return do()
 }
 
 // File is a file being written. Nobody sees it under its name before Commit.
+// It is not safe for concurrent use.
 type File struct {
-	*os.File
+	f         *os.File
 	dir, name string
+	o         Options
 	done      bool
 }
+
+var (
+	_ io.Writer   = (*File)(nil)
+	_ io.WriterAt = (*File)(nil)
+)
 
 // Stage begins a new version of dir/name. A temporary file that a killed
 // process left behind is removed.
 func Stage(dir, name string, o Options) (*File, error) {
-	path := filepath.Join(dir, "."+name+".tmp")
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("stage %s: %w", name, err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("stage %s: %w", name, err)
-	}
-	s := &File{File: f, dir: dir, name: name}
-	if err := s.own(o); err != nil {
+	s := &File{dir: dir, name: name, o: o}
+	if err := s.open(); err != nil {
 		s.Discard()
-		return nil, fmt.Errorf("stage %s: %w", name, err)
+		return nil, fmt.Errorf("stage %s: %w", s.target(), cause(err))
 	}
 	return s, nil
 }
 
+func (f *File) open() error {
+	if !isBase(f.name) {
+		return fmt.Errorf("%q is no file name", f.name)
+	}
+	path := tempPath(f.target())
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return f.o.try("open", func() (err error) {
+		f.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return err
+		}
+		return f.own()
+	})
+}
+
 // own sets owner, group and mode. Root leaves no root-owned file in another
 // user's directory.
-func (f *File) own(o Options) error {
+func (f *File) own() error {
 	uid, gid := -1, -1
 	if owner, ok := foreignOwner(f.dir); ok {
 		uid, gid = owner.uid, owner.gid
 	}
-	if o.Group != nil {
-		gid = *o.Group
+	if f.o.Group != nil {
+		gid = *f.o.Group
 	}
 	if uid >= 0 || gid >= 0 {
-		if err := f.Chown(uid, gid); err != nil {
+		if err := f.o.try("chown", func() error { return f.f.Chown(uid, gid) }); err != nil {
 			return err
 		}
 	}
-	mode := o.Mode
+	mode := f.o.Mode.Perm()
 	if mode == 0 {
 		mode = 0o644
 	}
-	return f.Chmod(mode)
+	return f.o.try("chmod", func() error { return f.f.Chmod(mode) })
 }
 
-type owner struct{ uid, gid int }
-
-// foreignOwner is the owner of dir, if that is another user and we are root.
-func foreignOwner(dir string) (owner, bool) {
-	if os.Geteuid() != 0 {
-		return owner{}, false
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return owner{}, false
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || st.Uid == 0 {
-		return owner{}, false
-	}
-	return owner{int(st.Uid), int(st.Gid)}, true
-}
+func (f *File) target() string { return filepath.Join(f.dir, f.name) }
 
 // Path is where the bytes are before Commit.
-func (f *File) Path() string { return f.File.Name() }
+func (f *File) Path() string { return tempPath(f.target()) }
+
+// Name is the name that the file has after Commit, without the directory.
+func (f *File) Name() string { return f.name }
+
+// Write appends to the file.
+func (f *File) Write(b []byte) (n int, err error) {
+	err = f.o.try("write", func() (err error) {
+		n, err = f.f.Write(b)
+		return err
+	})
+	return n, f.failed("write", err)
+}
+
+// WriteAt writes over what was written, or past its end.
+func (f *File) WriteAt(b []byte, off int64) (n int, err error) {
+	err = f.o.try("write", func() (err error) {
+		n, err = f.f.WriteAt(b, off)
+		return err
+	})
+	return n, f.failed("write", err)
+}
+
+// Sync flushes what was written to the disk. Commit does so by itself.
+func (f *File) Sync() error {
+	return f.failed("sync", f.o.try("sync", f.f.Sync))
+}
+
+func (f *File) failed(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", verb, f.target(), cause(err))
+}
 
 // Commit makes the file durable and gives it its name. Its modification time
 // becomes strictly later than that of the version it replaces and than after,
@@ -101,172 +156,76 @@ func (f *File) Commit(after time.Time) error {
 	err := f.commit(after)
 	if err != nil {
 		f.Discard()
-		return fmt.Errorf("commit %s: %w", filepath.Join(f.dir, f.name), err)
 	}
-	return nil
+	return f.failed("commit", err)
 }
 
 func (f *File) commit(after time.Time) error {
 	if f.done {
 		return fs.ErrClosed
 	}
-	target := filepath.Join(f.dir, f.name)
-	if err := f.advance(target, after); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Path(), target); err != nil {
-		return err
-	}
-	f.done = true
-	return syncDir(f.dir)
-}
-
-// advance sets the modification time if the present one is not late enough.
-func (f *File) advance(target string, after time.Time) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	mtime := info.ModTime()
+	target := f.target()
 	if old, err := os.Lstat(target); err == nil && old.ModTime().After(after) {
 		after = old.ModTime()
 	}
-	if mtime.After(after) {
-		return nil
+	if err := f.o.try("mtime", func() error { return f.advance(after) }); err != nil {
+		return err
 	}
-	// A millisecond, because some file systems store no finer time.
-	mtime = after.Truncate(time.Millisecond).Add(2 * time.Millisecond)
-	return os.Chtimes(f.Path(), mtime, mtime)
+	if err := f.o.try("sync", f.f.Sync); err != nil {
+		return err
+	}
+	if err := f.o.try("close", f.f.Close); err != nil {
+		return err
+	}
+	if err := f.o.try("rename", func() error { return os.Rename(f.Path(), target) }); err != nil {
+		return err
+	}
+	f.done = true
+	return f.o.try("syncdir", func() error { return syncDir(f.dir) })
+}
+
+// advance sets the modification time if the present one is not late enough.
+// File systems store times as coarsely as 2 s; the first step that one can
+// tell apart is taken.
+func (f *File) advance(after time.Time) error {
+	for _, step := range []time.Duration{0, 2 * time.Millisecond, 2 * time.Second, 4 * time.Second} {
+		if step > 0 {
+			ts, err := unix.TimeToTimespec(after.Truncate(time.Millisecond).Add(step))
+			if err != nil {
+				return err
+			}
+			times := []unix.Timespec{ts, ts}
+			// By path, as FreeBSD has no other way with nanoseconds; but never through a link.
+			if err := unix.UtimesNanoAt(unix.AT_FDCWD, f.Path(), times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				return err
+			}
+		}
+		info, err := f.f.Stat()
+		if err != nil {
+			return err
+		}
+		if info.ModTime().After(after) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the file system stores no modification time after %s", after.UTC().Format(time.RFC3339Nano))
 }
 
 // Discard removes the temporary file. After Commit it does nothing.
 func (f *File) Discard() error {
-	if f.done {
+	if f.done || f.f == nil {
 		return nil
 	}
 	f.done = true
-	f.Close()
+	f.f.Close()
 	if err := os.Remove(f.Path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// WriteFile replaces path by data.
-func WriteFile(path string, data []byte, o Options) error {
-	f, err := Stage(filepath.Dir(path), filepath.Base(path), o)
-	if err != nil {
-		return err
-	}
-	defer f.Discard()
-	if _, err := f.Write(data); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return f.Commit(time.Time{})
-}
-
-// CreateFile is WriteFile for a file that must not exist yet: an existing one
-// is an error that wraps fs.ErrExist.
-func CreateFile(path string, data []byte, o Options) error {
-	dir, name := filepath.Split(path)
-	f, err := Stage(filepath.Clean(dir), name, o)
-	if err != nil {
-		return err
-	}
-	defer f.Discard()
-	if _, err := f.Write(data); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Link(f.Path(), path); err != nil { // a rename would overwrite
-		return fmt.Errorf("create %s: %w", path, err)
-	}
-	if err := f.Discard(); err != nil {
-		return err
-	}
-	return syncDir(filepath.Clean(dir))
-}
-
-// Remove removes path durably. A file that is not there is no error.
-func Remove(path string) error {
-	if err := os.Remove(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// Link makes to another name of the file from, replacing what is there. Where
-// links are refused, or lead across file systems, it is a copy.
-func Link(from, to string) error {
-	if same(from, to) {
-		return nil
-	}
-	temp := filepath.Join(filepath.Dir(to), "."+filepath.Base(to)+".tmp")
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Link(from, temp); err != nil {
-		data, err := os.ReadFile(from)
-		if err != nil {
-			return err
-		}
-		return WriteFile(to, data, Options{})
-	}
-	if err := os.Rename(temp, to); err != nil {
-		os.Remove(temp)
-		return err
-	}
-	return syncDir(filepath.Dir(to))
-}
-
-func same(a, b string) bool {
-	ia, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	ib, err := os.Stat(b)
-	return err == nil && os.SameFile(ia, ib)
-}
-
-// MkdirAll is os.MkdirAll with an explicit mode, owned as a written file is.
-func MkdirAll(path string, mode os.FileMode) error {
-	if info, err := os.Stat(path); err == nil {
-		if !info.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: path, Err: syscall.ENOTDIR}
-		}
-		return nil
-	}
-	parent := filepath.Dir(path)
-	if parent != path {
-		if err := MkdirAll(parent, mode); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if o, ok := foreignOwner(parent); ok {
-		if err := os.Chown(path, o.uid, o.gid); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		return err
-	}
-	return syncDir(parent)
-}
-
+// syncDir makes the names in a directory durable. Some file systems have
+// nothing to flush there and say so.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -274,7 +233,31 @@ func syncDir(dir string) error {
 	}
 	defer d.Close()
 	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
-		return fmt.Errorf("sync %s: %w", dir, err)
+		return err
 	}
 	return nil
+}
+
+func tempPath(target string) string {
+	dir, name := filepath.Split(target)
+	return filepath.Join(dir, "."+name+".tmp")
+}
+
+// isBase reports whether name stands for a file in a directory and nothing else.
+func isBase(name string) bool {
+	return name != "." && name == filepath.Base(name) && filepath.IsLocal(name)
+}
+
+// cause is the system's error without the path, which the caller names itself:
+// often by another name than that of the temporary file.
+func cause(err error) error {
+	var pe *fs.PathError
+	var le *os.LinkError
+	switch {
+	case errors.As(err, &pe):
+		return pe.Err
+	case errors.As(err, &le):
+		return le.Err
+	}
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,33 +20,84 @@ var ErrLocked = errors.New("locked by another process")
 // Lock is a lock between processes (flock on a file). It ends with the process.
 type Lock struct{ f *os.File }
 
-// TryLock takes the lock of path, creating the file. Errors: ErrLocked, with
-// the process id of the holder.
+// TryLock takes the lock of path, creating the file with mode 0644. Errors:
+// ErrLocked, with the process id of the holder if that is known.
 func TryLock(path string) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	for {
+		f, err := openLock(path)
+		if err != nil {
+			return nil, fmt.Errorf("lock %s: %w", path, cause(err))
+		}
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+		case errors.Is(err, unix.EINTR):
+			f.Close()
+			continue
+		case errors.Is(err, unix.EWOULDBLOCK):
+			defer f.Close()
+			return nil, lockedBy(f)
+		case err != nil:
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if !current(f, path) {
+			f.Close() // removed in the meantime: it keeps nobody out
+			continue
+		}
+		// The process id is a courtesy for the message of others: a full disk must
+		// not keep anybody from working.
+		_ = f.Truncate(0)
+		_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+		return &Lock{f}, nil
+	}
+}
+
+// openLock opens a lock file and makes it usable by all who share the tree.
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			pid, _ := io.ReadAll(io.LimitReader(f, 20))
-			return nil, fmt.Errorf("%w (pid %s)", ErrLocked, strings.TrimSpace(string(pid)))
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
 	}
-	// The process id is a courtesy for the message of others: a full disk must
-	// not keep anybody from working.
-	if err := f.Truncate(0); err == nil {
-		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
+	// The process id is written over what is there, so it must be our own file
+	// and not a second name of a precious one.
+	if st, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || ok && st.Nlink > 1 {
+		f.Close()
+		return nil, errors.New("not a regular file with one name")
+	}
+	// Both fail for a file of another user, who has set them already.
+	if info.Mode().Perm() != 0o644 {
+		_ = f.Chmod(0o644)
 	}
 	if o, ok := foreignOwner(filepath.Dir(path)); ok {
 		_ = f.Chown(o.uid, o.gid)
 	}
-	return &Lock{f}, nil
+	return f, nil
+}
+
+func lockedBy(f *os.File) error {
+	b, _ := io.ReadAll(io.LimitReader(f, 20))
+	if pid := strings.TrimSpace(string(b)); pid != "" && strings.Trim(pid, "0123456789") == "" {
+		return fmt.Errorf("%w (pid %s)", ErrLocked, pid)
+	}
+	return ErrLocked
+}
+
+// current reports whether f is what path names now.
+func current(f *os.File, path string) bool {
+	ours, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(ours, there)
 }
 
 // LockWait is TryLock until the context ends: flock itself knows no time-out.
+// It tries at least once. Errors: ErrLocked when the time is over.
 func LockWait(ctx context.Context, path string) (*Lock, error) {
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		l, err := TryLock(path)
@@ -62,4 +114,9 @@ func LockWait(ctx context.Context, path string) (*Lock, error) {
 
 // Unlock lets go of the lock. The file stays: removing it would let two
 // processes lock two files of one name.
-func (l *Lock) Unlock() error { return l.f.Close() }
+func (l *Lock) Unlock() error {
+	_ = l.f.Truncate(0) // the next holder's id is not there at once, and ours would be wrong
+	// Explicitly: a command that is being started still holds the descriptor.
+	err := unix.Flock(int(l.f.Fd()), unix.LOCK_UN)
+	return errors.Join(err, l.f.Close())
+}

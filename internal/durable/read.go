@@ -1,46 +1,84 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// ReadRegular reads dir/name as one reads a file that somebody else may have
-// put there: no symbolic link is followed, no FIFO or device is waited for, and
-// nothing but a regular file of at most max octets is read.
-func ReadRegular(dir, name string, max int64) ([]byte, os.FileInfo, error) {
+// Faults of a file from a foreign directory.
+var (
+	ErrNotRegular = errors.New("not a regular file")
+	ErrTooLarge   = errors.New("too large")
+)
+
+// OpenRegular opens dir/name as one opens a file that somebody else may have
+// put there: no symbolic link in the place of the file is followed, no FIFO or
+// device is waited for, and nothing but a regular file of at most max octets
+// (0: of any size) is opened. The file may still grow: ReadRegular bounds what
+// it reads too. Errors: ErrNotRegular, ErrTooLarge, fs.ErrNotExist.
+func OpenRegular(dir, name string, max int64) (*os.File, os.FileInfo, error) {
+	f, info, err := openRegular(dir, name, max)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open %s: %w", filepath.Join(dir, name), cause(err))
+	}
+	return f, info, nil
+}
+
+func openRegular(dir, name string, max int64) (_ *os.File, _ os.FileInfo, err error) {
+	if !isBase(name) {
+		return nil, nil, fmt.Errorf("%q is no file name", name)
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer d.Close()
 	fd, err := unix.Openat(int(d.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, &fs.PathError{Op: "open", Path: filepath.Join(dir, name), Err: err}
+	switch {
+	case errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.EMLINK), errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EOPNOTSUPP):
+		return nil, nil, ErrNotRegular // a link (FreeBSD: EMLINK), a socket
+	case err != nil:
+		return nil, nil, err
 	}
 	f := os.NewFile(uintptr(fd), filepath.Join(dir, name))
-	defer f.Close()
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
 	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !info.Mode().IsRegular():
+		return nil, nil, ErrNotRegular
+	case max > 0 && info.Size() > max:
+		return nil, nil, tooLarge(max)
+	}
+	return f, info, nil
+}
+
+func tooLarge(max int64) error { return fmt.Errorf("%w: more than %d octets", ErrTooLarge, max) }
+
+// ReadRegular is all of a file opened by OpenRegular: at most max octets.
+func ReadRegular(dir, name string, max int64) ([]byte, os.FileInfo, error) {
+	f, info, err := OpenRegular(dir, name, max)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("read %s: not a regular file", f.Name())
-	}
-	if info.Size() > max {
-		return nil, nil, fmt.Errorf("read %s: larger than %d octets", f.Name(), max)
-	}
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err != nil {
-		return nil, nil, err
+	if err == nil && int64(len(data)) > max {
+		err = tooLarge(max)
 	}
-	if int64(len(data)) > max {
-		return nil, nil, fmt.Errorf("read %s: larger than %d octets", f.Name(), max)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", f.Name(), cause(err))
 	}
 	return data, info, nil
 }

@@ -1,0 +1,159 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// WriteFile replaces path by data.
+func WriteFile(path string, data []byte, o Options) error {
+	f, err := stageWith(path, data, o)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	return f.Commit(time.Time{})
+}
+
+// CreateFile is WriteFile for a file that must not exist yet: an existing one
+// is an error that wraps fs.ErrExist, whoever made it in the meantime.
+func CreateFile(path string, data []byte, o Options) error {
+	f, err := stageWith(path, data, o)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if err := f.create(path); err != nil {
+		return fmt.Errorf("create %s: %w", path, cause(err))
+	}
+	return nil
+}
+
+func (f *File) create(path string) error {
+	if err := f.o.try("sync", f.f.Sync); err != nil {
+		return err
+	}
+	err := f.o.try("link", func() error { return os.Link(f.Path(), path) }) // a rename would overwrite
+	switch {
+	case linksRefused(err):
+		// Only the callers' lock keeps another from coming between.
+		if _, err := os.Lstat(path); err == nil {
+			return fs.ErrExist
+		}
+		if err := os.Rename(f.Path(), path); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	}
+	if err := f.Discard(); err != nil {
+		return err
+	}
+	return f.o.try("syncdir", func() error { return syncDir(f.dir) })
+}
+
+// stageWith stages data under its own messages.
+func stageWith(path string, data []byte, o Options) (*File, error) {
+	f, err := Stage(filepath.Dir(path), filepath.Base(path), o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Write(data); err != nil {
+		f.Discard()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Remove removes path durably. A file that is not there is no error.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("remove %s: %w", path, cause(err))
+	}
+	return nil
+}
+
+// Link makes to another name of the regular file from, replacing what is
+// there. Where links are refused, or lead across file systems, it is a copy
+// with the same permissions.
+func Link(from, to string) error {
+	if err := link(from, to, Options{}); err != nil {
+		return fmt.Errorf("link %s to %s: %w", from, to, cause(err))
+	}
+	return nil
+}
+
+func link(from, to string, o Options) error {
+	if same(from, to) { // rename(2) of one name of a file over another does nothing
+		return nil
+	}
+	temp := tempPath(to)
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err := o.try("link", func() error { return os.Link(from, temp) })
+	switch {
+	case linksRefused(err):
+		return copyFile(from, to, o)
+	case err != nil:
+		return err
+	}
+	if err := o.try("rename", func() error { return os.Rename(temp, to) }); err != nil {
+		os.Remove(temp)
+		return err
+	}
+	return o.try("syncdir", func() error { return syncDir(filepath.Dir(to)) })
+}
+
+// linksRefused reports whether a link was refused for what it is: over file
+// systems, on one that has none, of another user's file, or too many of one.
+func linksRefused(err error) bool {
+	for _, e := range []error{
+		syscall.EXDEV, syscall.EPERM, syscall.EMLINK, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func copyFile(from, to string, o Options) error {
+	dir, name := filepath.Split(from)
+	r, info, err := OpenRegular(filepath.Clean(dir), name, 0)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	o.Mode = info.Mode().Perm()
+	f, err := Stage(filepath.Dir(to), filepath.Base(to), o)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if _, err := io.Copy(f, r); err != nil {
+		return err
+	}
+	return f.Commit(time.Time{})
+}
+
+func same(a, b string) bool {
+	ia, err := os.Lstat(a)
+	if err != nil {
+		return false
+	}
+	ib, err := os.Lstat(b)
+	return err == nil && os.SameFile(ia, ib)
+}
