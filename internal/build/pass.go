@@ -81,16 +81,37 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	return report, ctx.Err()
 }
 
+// orphanZones are published zones that are not in the tree. Until somebody says
+// `retire`, they count as zones whose sources are missing (an empty mount must
+// look like that too): their last good records stay published and signed.
+func (t *Tree) orphanZones() []*config.Zone {
+	var out []*config.Zone
+	for _, apex := range t.orphans() {
+		z := &config.Zone{Name: apex, SOA: "soa/" + apex.FileName(), Policy: t.Config.Default}
+		if prev, err := t.Previous(apex); err != nil || len(prev.DNSKEYs()) == 0 {
+			z.Policy.Sign = config.SignFalse
+		}
+		out = append(out, z)
+	}
+	return out
+}
+
 func (t *Tree) choose(names []domain.Name) ([]*config.Zone, error) {
 	var out []*config.Zone
 	for _, n := range names {
 		z := t.Config.Find(n)
 		if z == nil {
-			return nil, cli.Usagef("zone %s is not in the tree", n)
+			orphans := t.orphanZones()
+			i := slices.IndexFunc(orphans, func(z *config.Zone) bool { return z.Name == n })
+			if i < 0 {
+				return nil, cli.Usagef("zone %s is not in the tree", n)
+			}
+			z = orphans[i]
 		}
 		out = append(out, z)
 	}
 	if len(names) == 0 {
+		out = t.orphanZones()
 		for i := range t.Config.Zones {
 			out = append(out, &t.Config.Zones[i])
 		}
@@ -130,7 +151,7 @@ func (p *pass) batch(zones []*config.Zone) []Result {
 
 // start locks a zone and loads its state.
 func (p *pass) start(z *config.Zone) *job {
-	j := &job{z: z, now: p.o.Now, state: &State{}, res: Result{Zone: z.Name}}
+	j := &job{z: z, now: p.o.Now, state: &State{}, res: Result{Zone: z.Name, Orphan: p.tree.Config.Find(z.Name) == nil}}
 	if !p.o.DryRun {
 		ctx, cancel := context.WithTimeout(p.ctx, lockWait)
 		defer cancel()
@@ -147,7 +168,7 @@ func (p *pass) start(z *config.Zone) *job {
 		p.o.Log.Warn("read state", "zone", z.Name, "err", err)
 	}
 	j.alarmsBefore = slices.Clone(state.Alarms)
-	if p.o.NewZone {
+	if p.o.NewZone && !j.state.Signed { // of a zone that was published, it says nothing
 		j.state.NewZone = true
 	}
 	return j
