@@ -88,6 +88,9 @@ func (s *session) sayResult(r *build.Result) error {
 			s.say("%s: %d more (zonebuild check %s prints all)", r.Zone, more, r.Zone)
 		}
 	}
+	if r.Orphan && r.FaultsNew {
+		s.say("%s: published, but not in the tree any more; its last good records stay (to end that: zonebuild retire %s)", r.Zone, r.Zone)
+	}
 	for _, f := range r.Refusals {
 		s.say("%s: refused: %s [%s]%s", r.Zone, f.Message, f.Code, override(r.Zone, f.Code, f.Override))
 	}

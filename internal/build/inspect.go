@@ -121,7 +121,9 @@ func (t *Tree) Status(names []domain.Name, now time.Time) ([]ZoneStatus, error) 
 	var out []ZoneStatus
 	for _, z := range zones {
 		s := t.published(z.Name, now)
-		s.InTree = true
+		if s.InTree = t.Config.Find(z.Name) != nil; !s.InTree {
+			s.Next += "; it is not in the tree (zonebuild retire " + z.Name.String() + ")"
+		}
 		if z.Policy.Sign == config.SignTrue {
 			keys, faults := dnssec.LoadKeys(t.keys, z.Name, dnssec.LoadOptions{})
 			if faults.HasErrors() {
@@ -132,13 +134,6 @@ func (t *Tree) Status(names []domain.Name, now time.Time) ([]ZoneStatus, error) 
 			}
 		}
 		out = append(out, s)
-	}
-	if len(names) == 0 {
-		for _, apex := range t.orphans() {
-			s := t.published(apex, now)
-			s.Next, s.NextAt = "nothing: it is not in the tree (zonebuild retire "+apex.String()+")", time.Time{}
-			out = append(out, s)
-		}
 	}
 	return out, nil
 }

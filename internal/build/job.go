@@ -36,6 +36,7 @@ const (
 type Result struct {
 	Zone        domain.Name     `json:"zone"`
 	Action      string          `json:"action"`
+	Orphan      bool            `json:"orphan,omitempty"` // published, but not in the tree
 	Serial      uint32          `json:"serial,omitempty"`
 	Confirmed   bool            `json:"confirmed"`
 	Reasons     []string        `json:"reasons,omitempty"`
@@ -166,7 +167,7 @@ func (p *pass) candidate(j *job) *zone.Zone {
 		j.hold("not-mounted", p.mounted.Error())
 	case z == nil:
 		j.res.Action = Rejected
-		j.hold("input-rejected", "the input has faults")
+		j.hold("input-rejected", firstError(faults))
 	case j.state.FailedInput == inputHex:
 		j.hold("load-failed", "the name server could not load this input")
 	default:
@@ -191,6 +192,14 @@ func (p *pass) candidate(j *job) *zone.Zone {
 		return z
 	}
 	return nil
+}
+
+func firstError(l diag.List) string {
+	i := slices.IndexFunc(l, func(d diag.Diagnostic) bool { return d.Severity == diag.Error })
+	if i < 0 {
+		return "the input has faults"
+	}
+	return l[i].String()
 }
 
 // accept drops the warnings that the operator accepts for a zone.

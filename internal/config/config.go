@@ -30,6 +30,7 @@ const File = "zonebuild.toml"
 type Config struct {
 	Tree         string
 	Zones        []Zone // sorted by name
+	Default      Policy // [policy] itself
 	Publish      Publish
 	Paths        Paths
 	Sources      map[string]Source
@@ -128,6 +129,7 @@ func (l *loader) load(src []byte) {
 		return
 	}
 	l.loadPolicies(sections)
+	l.Default = *l.policies[""]
 	listed := false
 	for _, s := range sections {
 		switch {
