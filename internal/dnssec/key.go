@@ -93,14 +93,14 @@ func (k *Key) matches() error {
 	probe := []byte("zonebuild: does this private key belong to that DNSKEY?")
 	sig, _, err := k.SignData(nil, probe)
 	if err != nil {
-		return err
+		return errors.New("the private key cannot sign") // err could tell of it
 	}
 	ok := false
 	switch pub := k.Signer.Public().(type) {
 	case *ecdsa.PublicKey:
 		var point []byte
 		if point, err = pub.Bytes(); err != nil {
-			return err
+			return errors.New("the public key is no point of its curve")
 		}
 		ok = bytes.Equal(point[1:], publicBytes(&k.DNSKEY)) && verifyECDSA(pub, probe, sig)
 	case ed25519.PublicKey:

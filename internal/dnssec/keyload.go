@@ -3,6 +3,7 @@ package dnssec
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
@@ -248,6 +249,12 @@ func (k *Key) parsePrivate(data []byte) (crypto.Signer, error) {
 		if len(p) != ed25519.PrivateKeySize {
 			return nil, errPrivate
 		}
+	case *ecdsa.PrivateKey:
+		raw, err := p.Bytes()
+		if err != nil {
+			return nil, errPrivate
+		}
+		clear(raw)
 	case *rsa.PrivateKey:
 		for _, prime := range p.Primes {
 			if prime == nil || prime.Sign() <= 0 {
