@@ -9,9 +9,9 @@ import (
 type Policy string
 
 const (
-	UnixTime    Policy = "unixtime"    // seconds since the epoch
-	DateCounter Policy = "datecounter" // YYYYMMDDnn in UTC
-	Counter     Policy = "counter"     // one more than the last
+	UnixTime    Policy = "unixtime"    // seconds since the epoch modulo 2^32, which wraps in 2106
+	DateCounter Policy = "datecounter" // YYYYMMDDnn in UTC; beyond 99 a day, on into the next day's numbers
+	Counter     Policy = "counter"     // one more than the last, or the author's if that is ahead
 	Keep        Policy = "keep"        // the author's, who must raise it
 )
 
@@ -37,19 +37,14 @@ func Compare(a, b uint32) (order int, ok bool) {
 
 // Next is the serial of a new version: the policy's value if it is ahead of
 // the previous and the served serial, else the further one plus 1; it never
-// goes back. fragment is the serial in the soa/ file. It is never 0, which some
-// servers take for "no serial". Errors: Keep without a raised serial, and a
-// served serial of which nobody can say whether it is ahead.
+// goes back. fragment is the serial in the soa/ file, the author's. It is never
+// 0, which some servers take for "no serial", unless the author keeps a 0.
+// Errors: Keep without a raised serial, and a served serial of which nobody can
+// say whether it is ahead.
 func Next(s SerialState, fragment uint32, p Policy, now time.Time) (uint32, error) {
-	last, known := s.Previous, s.HasPrevious
-	if s.HasServed {
-		order, ok := Compare(s.Served, last)
-		switch {
-		case known && !ok:
-			return 0, fmt.Errorf("choose a serial: the served serial %d and the published %d are 2^31 apart, their order is undefined (RFC 1982 §3.2): bring the server to the published file first", s.Served, last)
-		case !known || order > 0:
-			last, known = s.Served, true
-		}
+	last, known, err := s.last()
+	if err != nil {
+		return 0, err
 	}
 	var v uint32
 	switch p {
@@ -61,15 +56,13 @@ func Next(s SerialState, fragment uint32, p Policy, now time.Time) (uint32, erro
 	case Counter:
 		v = fragment
 	case Keep:
-		if order, ok := Compare(fragment, last); known && (!ok || order <= 0) {
+		if !s.behind(fragment) {
 			return 0, fmt.Errorf("choose a serial: serial = \"keep\", and %d in the soa/ file is not ahead of %d: raise it", fragment, last)
 		}
 		return fragment, nil
 	default:
 		return 0, fmt.Errorf("choose a serial: unknown policy %q", p)
 	}
-	// Being ahead is not transitive: a value far ahead of one may be behind the
-	// other.
 	if known && !s.behind(v) {
 		v = last + 1
 	}
@@ -82,7 +75,23 @@ func Next(s SerialState, fragment uint32, p Policy, now time.Time) (uint32, erro
 	return v, nil
 }
 
-// behind reports whether v is ahead of all that is known.
+// last is the further one of the two serials, if any is known.
+func (s SerialState) last() (last uint32, known bool, err error) {
+	switch order, ok := Compare(s.Served, s.Previous); {
+	case !s.HasServed:
+		return s.Previous, s.HasPrevious, nil
+	case !s.HasPrevious:
+		return s.Served, true, nil
+	case !ok:
+		return 0, false, fmt.Errorf("choose a serial: the served serial %d and the published %d are 2^31 apart, their order is undefined (RFC 1982 §3.2): bring the server to the published file first", s.Served, s.Previous)
+	case order > 0:
+		return s.Served, true, nil
+	}
+	return s.Previous, true, nil
+}
+
+// behind reports whether v is ahead of all that is known: being ahead is not
+// transitive, and a value far ahead of one serial may be behind the other.
 func (s SerialState) behind(v uint32) bool {
 	a, okA := Compare(v, s.Previous)
 	b, okB := Compare(v, s.Served)
