@@ -55,8 +55,8 @@ func AskAll(ctx context.Context, servers []netip.AddrPort, apex domain.Name) (Se
 // answer over UDP; where that gives no answer, over UDP. Errors: those of
 // Server.Serial.
 //
-// Each question has a connection of its own: at a reload, NSD leaves an open
-// connection with the process that has the old zone, which may answer no more.
+// Each question has a connection of its own: NSD leaves an open one with the
+// process that has the old zone, and resets it when that process ends.
 func QuerySOA(ctx context.Context, server netip.AddrPort, apex domain.Name) (Served, error) {
 	s := Served{Server: server.String()}
 	q := new(dns.Msg)
