@@ -62,7 +62,10 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 	if err := p.commit(ctx, j, candidate, made, serial, served, hasServed); err != nil {
 		var refused *refusedError
 		if errors.As(err, &refused) {
-			p.refuse(j, candidate, refused.findings)
+			j.res.Reasons, j.res.NewSigs, j.res.KeptSigs = nil, 0, 0 // nothing was published
+			if was != Refused {                                      // else the refusal of the input is the one to approve
+				p.refuse(j, candidate, refused.findings)
+			}
 			return
 		}
 		j.fail("build-failed", err)

@@ -108,7 +108,9 @@ func (t *Tree) choose(names []domain.Name) ([]*config.Zone, error) {
 			}
 			z = orphans[i]
 		}
-		out = append(out, z)
+		if !slices.ContainsFunc(out, func(o *config.Zone) bool { return o.Name == n }) { // twice would wait for itself
+			out = append(out, z)
+		}
 	}
 	if len(names) == 0 {
 		out = t.orphanZones()
@@ -120,25 +122,32 @@ func (t *Tree) choose(names []domain.Name) ([]*config.Zone, error) {
 }
 
 // batch runs zones up to their commit side by side, tells the server of all of
-// them at once, and waits until it serves them.
+// them at once, and waits until it serves them. The locks are taken in the
+// order of the names, one after the other: two passes that hold some and wait
+// for others must not wait for each other.
 func (p *pass) batch(zones []*config.Zone) []Result {
 	jobs := make([]*job, len(zones))
-	var next atomic.Int64
+	order := make([]int, len(zones))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return zones[a].Name.Compare(zones[b].Name) })
+	started := make(chan *job)
 	var wg sync.WaitGroup
 	for range min(len(zones), 2*runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(zones) {
-					return
-				}
-				jobs[i] = p.start(zones[i])
-				if jobs[i].lock != nil || p.o.DryRun {
-					p.prepare(p.ctx, jobs[i])
-				}
+			for j := range started {
+				p.prepare(p.ctx, j)
 			}
 		})
 	}
+	for _, i := range order {
+		jobs[i] = p.start(zones[i])
+		if jobs[i].lock != nil || p.o.DryRun {
+			started <- jobs[i]
+		}
+	}
+	close(started)
 	wg.Wait()
 	p.announce(jobs)
 	out := make([]Result, len(jobs))

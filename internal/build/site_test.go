@@ -1,6 +1,7 @@
 package build_test
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -232,3 +233,28 @@ const (
 	failed   = cli.ExitFailed
 	rejected = cli.ExitRejected
 )
+
+func addresses(a string) []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort(a)} }
+
+// stamps is the size and time of every file that the program writes, but for
+// locks.
+func (s *site) stamps() string {
+	s.t.Helper()
+	var b strings.Builder
+	for _, dir := range []string{"signed", "unsigned", "state"} {
+		err := filepath.WalkDir(s.path(dir), func(path string, e os.DirEntry, err error) error {
+			if err != nil || e.IsDir() || strings.HasSuffix(path, ".lock") {
+				return err
+			}
+			info, err := e.Info()
+			if err == nil {
+				fmt.Fprintln(&b, path, info.Size(), info.ModTime().UnixNano())
+			}
+			return err
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return b.String()
+}

@@ -15,6 +15,7 @@ import (
 // TestOtherProgramsVerify: every signed zone of the example passes the checkers
 // of four other projects.
 func TestOtherProgramsVerify(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "ldns-verify-zone", "dnssec-verify", "kzonecheck", "nsd-checkzone")
 	s := clusterSite(t)
 	report := s.build(ok)
@@ -43,6 +44,7 @@ func TestOtherProgramsVerify(t *testing.T) {
 
 // TestResolverBelieves: an unbound with our DS finds every kind of answer secure.
 func TestResolverBelieves(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "nsd", "unbound", "nsd-checkzone")
 	s := clusterSite(t)
 	// The name servers of the insecure delegation are in the lab here, and so
@@ -105,6 +107,7 @@ func TestResolverBelieves(t *testing.T) {
 
 // TestServedAtOnce: what a build reports as confirmed is what NSD answers.
 func TestServedAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, smallZone("www A 192.0.2.1\n"))
 	d := s.nsd(domain.MustParse("example.org"))
 	var last uint32
@@ -127,6 +130,7 @@ func TestServedAtOnce(t *testing.T) {
 
 // TestSameBytes: the same tree, keys and instant give the same bytes.
 func TestSameBytes(t *testing.T) {
+	t.Parallel()
 	s := clusterSite(t)
 	s.now = s.at()
 	s.build(ok)
