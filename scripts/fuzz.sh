@@ -24,7 +24,7 @@ fi
 for target in $targets; do
 	package=${target%:*}
 	name=${target##*:}
-	if ! $go test -vet=off -run '^$' -fuzz "^$name\$" -fuzztime "${count}x" -timeout 10m "$package" >"$out" 2>&1; then
+	if ! $go test -vet=off -run '^$' -fuzz "^$name\$" -fuzztime "${count}x" -fuzzminimizetime 10x -timeout 10m "$package" >"$out" 2>&1; then
 		cat "$out"
 		echo "FAIL	$package $name"
 		exit 1

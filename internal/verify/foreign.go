@@ -92,6 +92,9 @@ func packRR(rr dns.RR) (owner, rdata []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if rr.Header().Name == "" || n < k+10 { // the parser lets a line begin without an owner
+		return nil, nil, errors.New("no owner")
+	}
 	if n-k-10 > math.MaxUint16 {
 		return nil, nil, errors.New("rdata longer than 65535 octets")
 	}
