@@ -207,7 +207,7 @@ func (s *site) nsd(zones ...domain.Name) *lab.NSDServer {
 		Control: d.Control(), Addresses: []netip.AddrPort{netip.MustParseAddrPort(d.Addr())}, Checkzone: lab.Path(s.t, "nsd-checkzone"),
 		ZoneFile: func(apex domain.Name) string { return s.path("signed", apex.FileName()) },
 	}
-	s.write("zonebuild.toml", s.config()+"\n[publish]\nserver = \"nsd\"\ncontrol = \""+d.Control()+"\"\naddress = [\""+d.Addr()+"\"]\ntimeout = \"5s\"\n")
+	s.write("zonebuild.toml", s.config()+"\n[publish]\nserver = \"nsd\"\ncontrol = \""+d.Control()+"\"\naddress = [\""+d.Addr()+"\"]\ncheckzone = \""+lab.Path(s.t, "nsd-checkzone")+"\"\ntimeout = \"5s\"\n")
 	return d
 }
 
