@@ -26,6 +26,7 @@ var (
 	ErrLongName  = errors.New("name longer than 255 octets")
 	ErrEscape    = errors.New("bad escape")
 	ErrByte      = errors.New("byte that needs an escape (write a non-ASCII name as A-labels)")
+	ErrOrigin    = errors.New("an origin, and there is none here (a label of that kind is \\@)")
 )
 
 // Name is an absolute domain name. The zero Name is no name at all; Root is ".".
@@ -37,8 +38,11 @@ var Root = Name{"\x00"}
 // Parse reads a name in presentation format. The final dot may be missing: the
 // name is absolute all the same. Errors: those of this package.
 func Parse(s string) (Name, error) {
-	if s == "" {
+	switch s {
+	case "":
 		return Name{}, ErrEmpty
+	case "@":
+		return Name{}, fmt.Errorf("%q: %w", s, ErrOrigin)
 	}
 	var buf [MaxWire]byte
 	wire, err := AppendText(buf[:0], []byte(s), Root)
@@ -323,7 +327,7 @@ func offsets(wire []byte, off *[MaxWire/2 + 1]uint8) int {
 }
 
 // FileName is the name of the zone's files in a data tree: presentation format
-// without final dot, "/" as %2f (RFC 2317 zones), "%" as %25; the root is ".".
+// without final dot, "/" as %2f (RFC 2317 zones), "%" as %25; the root is %2e.
 // It is never empty, "..", or a path.
 func (n Name) FileName() string {
 	s := n.String()
