@@ -27,13 +27,8 @@ func (t *Tree) Check(names []domain.Name) (diag.List, error) {
 	}
 	var all diag.List
 	for _, z := range zones {
-		src := t.loadSources(z)
-		faults := src.faults
-		if !faults.HasErrors() {
-			_, more := zone.Compile(z.Name, src.fragments...)
-			faults = append(faults, more...)
-		}
-		all = append(all, accept(faults, z.Policy.Accept)...)
+		_, _, faults := t.compile(z)
+		all = append(all, faults...)
 	}
 	all.Sort()
 	return all, nil
@@ -61,16 +56,8 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 		j := p.start(z)
 		j.head = t.readHead(z.Name)
 		p.readBack(j)
-		src := t.loadSources(z)
-		d.Diagnostics = src.faults
-		var is *zone.Zone
-		if !src.faults.HasErrors() {
-			var more diag.List
-			is, more = zone.Compile(z.Name, src.fragments...)
-			d.Diagnostics = append(d.Diagnostics, more...)
-		}
-		d.Diagnostics = accept(d.Diagnostics, z.Policy.Accept)
-		d.Diagnostics.Sort()
+		is, src, faults := t.compile(z)
+		d.Diagnostics = faults
 		if is != nil {
 			var was *zone.Zone
 			if j.prev != nil {

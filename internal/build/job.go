@@ -145,17 +145,8 @@ func (p *pass) readBack(j *job) {
 
 // candidate compiles the sources, or falls back on the last good records.
 func (p *pass) candidate(j *job) *zone.Zone {
-	src := p.tree.loadSources(j.z)
+	z, src, faults := p.tree.compile(j.z)
 	j.input = src.input
-	faults := src.faults
-	var z *zone.Zone
-	if !faults.HasErrors() {
-		var more diag.List
-		z, more = zone.Compile(j.z.Name, src.fragments...)
-		faults = append(faults, more...)
-	}
-	faults = accept(faults, j.z.Policy.Accept)
-	faults.Sort()
 	j.res.Diagnostics = faults
 	seen := faultDigest(faults)
 	j.res.FaultsNew = seen != j.state.Faults
@@ -200,13 +191,6 @@ func firstError(l diag.List) string {
 		return "the input has faults"
 	}
 	return l[i].String()
-}
-
-// accept drops the warnings that the operator accepts for a zone.
-func accept(l diag.List, codes []string) diag.List {
-	return slices.DeleteFunc(l, func(d diag.Diagnostic) bool {
-		return d.Severity == diag.Warning && slices.Contains(codes, d.Code)
-	})
 }
 
 func faultDigest(l diag.List) string {

@@ -69,6 +69,24 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 	return s
 }
 
+// compile loads and compiles a zone. The zone is nil when the list, in which
+// accepted warnings are left out, has an error.
+func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
+	src := t.loadSources(z)
+	faults := src.faults
+	var compiled *zone.Zone
+	if !faults.HasErrors() {
+		var more diag.List
+		compiled, more = zone.Compile(z.Name, src.fragments...)
+		faults = append(faults, more...)
+	}
+	faults = slices.DeleteFunc(faults, func(d diag.Diagnostic) bool {
+		return d.Severity == diag.Warning && slices.Contains(z.Policy.Accept, d.Code)
+	})
+	faults.Sort()
+	return compiled, src, faults
+}
+
 func recordsOf(f zone.Fragment) int {
 	if f.Records == nil {
 		return 0
