@@ -2,6 +2,9 @@
 // It is strict: an unknown key, a wrong type or a value out of bounds is an
 // error with its place, and one run reports them all. Without the file all
 // defaults hold and the zones are the files in soa/.
+//
+// It knows names, bounds and what fits together. Whether a zone's files are
+// there is not its business: that concerns one zone, a fault here all of them.
 package config
 
 import (
@@ -14,8 +17,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
@@ -24,59 +25,45 @@ import (
 // File is the name of the configuration in a tree.
 const File = "zonebuild.toml"
 
-// Config is what a tree's configuration says. All directories in Paths are
-// ready to use; file names of zones are as they were written, relative to the
-// tree.
+// Config is what a tree's configuration says.
 type Config struct {
 	Tree         string
 	Zones        []Zone // sorted by name
 	Default      Policy // [policy] itself
 	Publish      Publish
 	Paths        Paths
-	Sources      map[string]Source
-	OutputMode   os.FileMode
-	OutputGroup  *int // gid
+	Sources      map[string]Source // those that the file names
+	OutputMode   os.FileMode       // of unsigned/ZONE and signed/ZONE
+	OutputGroup  *int              // gid; nil = what the system gives
 	AlarmCommand []string
 	Resolver     []netip.AddrPort // asked for the DS at a parent; none = /etc/resolv.conf
 
 	byName map[domain.Name]int
 }
 
-// Zone is one zone of the tree.
+// Zone is one zone of the tree. Its file names are as they were written:
+// absolute, or relative to the tree.
 type Zone struct {
 	Name    domain.Name
+	Pos     diag.Pos // where it is named
 	SOA     string
-	Primary []string
+	Primary []string // none: the zone has no hand-written records
 	DS      []string // what the parent has, for the first signed publish
 	Policy  Policy
 }
 
-// Paths are the directories that the program writes to.
-type Paths struct{ Keys, Unsigned, Signed, State string }
+// Paths are the places of everything in the tree, ready to use.
+type Paths struct {
+	Keys, Unsigned, Signed, State        string // what the program writes
+	SOA, Primary, DNSExtra, Certs, SSHFP string // what it reads: directories
+	CertsMap                             string // and a file
+}
 
 // Source says of soa, primary, dnsextra, certs or sshfp how to tell that it is
 // mounted: its marker file is there.
-type Source struct{ Path, Marker string }
-
-// Kinds of name server.
-const (
-	ServerNone    = "none"
-	ServerNSD     = "nsd"
-	ServerCommand = "command"
-)
-
-// Publish says who is told of a new zone and asked whether it is served.
-type Publish struct {
-	Server         string
-	Control        string
-	Checkzone      string
-	Pattern        string
-	Address        []netip.AddrPort // where the server answers (nsd, command)
-	Confirm        []netip.AddrPort // asked instead of a server (none)
-	Timeout        time.Duration
-	Check          []string
-	Reload         []string
-	ConfirmCommand []string
+type Source struct {
+	Path   string // as written; "" = the directory of that name in the tree
+	Marker string // "" = it is always there
 }
 
 // Find is the zone of a name; nil if it is not in the tree.
@@ -90,75 +77,81 @@ func (c *Config) Find(n domain.Name) *Zone {
 // Load reads the configuration of the tree in a directory. The Config is whole
 // only when the list has no error.
 func Load(tree string) (*Config, diag.List) {
-	c := &Config{Tree: tree, OutputMode: 0o644, Sources: map[string]Source{}, byName: map[domain.Name]int{}}
-	c.Publish = Publish{Server: ServerNone, Control: "/run/nsd/nsd.ctl", Checkzone: "nsd-checkzone", Timeout: time.Minute}
-	c.Paths = Paths{"keys", "unsigned", "signed", "state"}
-	l := &loader{Config: c, policies: map[string]*Policy{}}
-	src, err := os.ReadFile(filepath.Join(tree, File))
-	switch {
-	case err == nil:
-		l.load(src)
-	case !errors.Is(err, fs.ErrNotExist):
-		l.faults.Errorf(diag.Pos{File: File}, "config-read", "", "read the configuration: %s", err)
-	default:
-		l.load(nil)
+	l := &loader{
+		Config: &Config{
+			Tree: tree, Default: defaultPolicy(), Publish: defaultPublish(),
+			Sources: map[string]Source{}, OutputMode: 0o644, byName: map[domain.Name]int{},
+			Paths: Paths{
+				Keys: "keys", Unsigned: "unsigned", Signed: "signed", State: "state",
+				SOA: "soa", Primary: "primary", DNSExtra: "dnsextra", Certs: "certs", SSHFP: "sshfp", CertsMap: "certs.map",
+			},
+		},
+		policies: map[string]*draft{},
+		pathAt:   map[string]diag.Pos{},
+		places:   map[domain.Name]diag.Pos{},
 	}
+	l.load()
 	l.faults.Sort()
-	return c, l.faults
+	return l.Config, l.faults
 }
 
 // loader is the state of one Load.
 type loader struct {
 	*Config
 	faults   diag.List
-	policies map[string]*Policy
-	zoneAt   map[domain.Name]diag.Pos
+	policies map[string]*draft        // "" is [policy]
+	pathAt   map[string]diag.Pos      // of a directory that is not the default
+	places   map[domain.Name]diag.Pos // where a zone was named first
 }
 
-func (l *loader) errorf(pos diag.Pos, code, format string, args ...any) {
-	l.faults.Errorf(pos, code, "", format, args...)
+func (l *loader) errorf(at diag.Pos, code, format string, args ...any) {
+	l.faults.Errorf(at, code, "", format, args...)
 }
 
-func (l *loader) load(src []byte) {
-	sections, err := read(File, src)
-	if err != nil {
-		var se *syntaxError
-		if errors.As(err, &se) {
-			l.errorf(se.pos, "config-syntax", "%s", se.msg)
-		}
+func (l *loader) load() {
+	src, err := os.ReadFile(filepath.Join(l.Tree, File))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.errorf(diag.Pos{File: File}, "config-read", "read the configuration: %s", cause(err))
 		return
 	}
-	l.loadPolicies(sections)
-	l.Default = *l.policies[""]
-	listed := false
-	for _, s := range sections {
-		switch {
-		case s.path == "zone" && s.array:
-			listed = true
-			l.loadZones(s)
-		case s.path == "policy" || strings.HasPrefix(s.path, "policy."):
-		case s.array:
-			l.errorf(s.pos, "config-unknown", "unknown list of tables [[%s]]", s.path)
-		case s.path == "publish":
-			l.set(s, l.publishSetter)
-		case s.path == "paths":
-			l.set(s, l.pathSetter)
-		case strings.HasPrefix(s.path, "source."):
-			l.loadSource(s)
-		case s.path == "":
-			l.set(s, l.rootSetter)
-		default:
-			l.errorf(s.pos, "config-unknown", "unknown table [%s]", s.path)
+	root, fault := parse(File, src)
+	if fault != nil {
+		l.errorf(fault.at, "config-syntax", "%s", fault.msg)
+		return
+	}
+	tables := map[string]func(*entry){
+		"policy": l.loadPolicies, "publish": l.loadPublish, "paths": l.loadPaths, "source": l.loadSources,
+	}
+	l.policies[""] = newDraft(nil)
+	rest := &table{}
+	for _, e := range root.entries {
+		switch load := tables[e.key]; {
+		case load != nil && e.val.table == nil:
+			l.errorf(e.at, "config-value", "%s: must be a table: [%s]", e.key, e.key)
+		case load != nil:
+			load(e)
+		case e.key != "zone":
+			rest.entries = append(rest.entries, e)
 		}
 	}
-	if !listed {
+	l.read(rest, "", rootKeys(l.Config))
+	l.checkPaths()
+	l.Default = l.policies[""].Policy
+	if e := root.find("zone"); e != nil { // behind the policies, wherever it stands
+		l.loadZones(e)
+	} else {
 		l.zonesFromFiles()
 	}
-	l.checkPublish(sections)
-	for _, p := range []*string{&l.Paths.Keys, &l.Paths.Unsigned, &l.Paths.Signed, &l.Paths.State} {
-		if !filepath.IsAbs(*p) {
-			*p = filepath.Join(l.Tree, *p)
-		}
+	l.settle()
+}
+
+// settle makes the results ready to use.
+func (l *loader) settle() {
+	p := &l.Paths
+	for _, dir := range []*string{
+		&p.Keys, &p.Unsigned, &p.Signed, &p.State, &p.SOA, &p.Primary, &p.DNSExtra, &p.Certs, &p.SSHFP, &p.CertsMap,
+	} {
+		*dir = l.inTree(*dir)
 	}
 	slices.SortFunc(l.Zones, func(a, b Zone) int { return a.Name.Compare(b.Name) })
 	for i := range l.Zones {
@@ -166,117 +159,205 @@ func (l *loader) load(src []byte) {
 	}
 }
 
-// set reads each key of a section by its setter.
-func (l *loader) set(s section, setter func(key string) func(value) error) {
-	for _, e := range s.entries {
-		l.setOne(s, e, setter(e.key))
-	}
-}
-
-func (l *loader) setOne(s section, e entry, set func(value) error) {
-	if set == nil {
-		in := "here"
-		if s.path != "" {
-			in = "in [" + s.path + "]"
+// read reads each key of the table by what its name asks for. It reports the
+// entries that failed by their keys.
+func (l *loader) read(t *table, name string, keys []key) (failed []string) {
+	for _, e := range t.entries {
+		i := slices.IndexFunc(keys, func(k key) bool { return k.name == e.key })
+		if i < 0 {
+			l.unknown(e, name, keys)
+		} else if !l.set(e, keys[i].set) {
+			failed = append(failed, e.key)
 		}
-		l.errorf(e.pos, "config-unknown", "unknown key %s %s", e.key, in)
-		return
 	}
-	if err := set(e.val); err != nil {
-		l.errorf(e.val.pos, "config-value", "%s: %s", e.key, err)
-	}
+	return failed
 }
 
-func (l *loader) rootSetter(key string) func(value) error {
-	switch key {
-	case "output-mode":
-		return func(v value) error {
-			s, err := v.str()
-			if err != nil {
-				return err
+// set reads one key and reports what is wrong with it.
+func (l *loader) set(e *entry, set func(value) error) bool {
+	err := set(e.val)
+	if err == nil {
+		return true
+	}
+	faults := []error{err}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		faults = many.Unwrap()
+	}
+	for _, err := range faults {
+		at := e.val.at
+		if p, ok := err.(placed); ok {
+			at = p.at
+		}
+		l.errorf(at, "config-value", "%s: %s", e.key, err)
+	}
+	return false
+}
+
+// unknown reports a key that a table does not have, and the one that may be meant.
+func (l *loader) unknown(e *entry, name string, keys []key) {
+	where := ""
+	if name != "" {
+		where = " in [" + name + "]"
+	}
+	kind := "key"
+	if e.val.table != nil {
+		kind = "table"
+	}
+	near, least := "", 3
+	for _, k := range keys {
+		if d := distance(e.key, k.name); d < least && d <= len(k.name)/2 {
+			near, least = fmt.Sprintf(" (is %s meant?)", k.name), d
+		}
+	}
+	l.errorf(e.at, "config-unknown", "unknown %s %s%s%s", kind, e.key, where, near)
+}
+
+// distance counts the letters to change, add or take away between two words.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
 			}
-			n, err := strconv.ParseUint(s, 8, 32)
-			if err != nil || n&^0o777 != 0 || n&0o600 != 0o600 || n&0o022 != 0 {
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// cause is a file's error without the path, which the message names by itself.
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// rootKeys are the keys that stand above all tables.
+func rootKeys(c *Config) []key {
+	return []key{
+		{"output-mode", func(v value) error {
+			s, err := v.str()
+			n, err2 := strconv.ParseUint(s, 8, 32)
+			if err != nil || err2 != nil || n&^0o777 != 0 || n&0o600 != 0o600 || n&0o022 != 0 {
 				return errors.New(`must be an octal mode such as "0644", writable by the owner alone`)
 			}
-			l.OutputMode = os.FileMode(n)
+			c.OutputMode = os.FileMode(n)
 			return nil
-		}
-	case "output-group":
-		return func(v value) error {
+		}},
+		{"output-group", func(v value) error {
 			s, err := v.str()
 			if err != nil {
 				return err
 			}
-			gid, err := strconv.Atoi(s)
-			if err != nil {
-				g, err := user.LookupGroup(s)
-				if err != nil {
-					return fmt.Errorf("there is no group %q", s)
-				}
-				if gid, err = strconv.Atoi(g.Gid); err != nil {
-					return err
-				}
+			gid, err := groupID(s)
+			if err == nil {
+				c.OutputGroup = &gid
 			}
-			l.OutputGroup = &gid
-			return nil
-		}
-	case "alarm-command":
-		return argv(&l.AlarmCommand)
-	case "resolver":
-		return addresses(&l.Resolver)
-	}
-	return nil
-}
-
-func (l *loader) pathSetter(key string) func(value) error {
-	fields := map[string]*string{"keys": &l.Paths.Keys, "unsigned": &l.Paths.Unsigned, "signed": &l.Paths.Signed, "state": &l.Paths.State}
-	if f := fields[key]; f != nil {
-		return text(f)
-	}
-	return nil
-}
-
-func (l *loader) loadSource(s section) {
-	name := strings.TrimPrefix(s.path, "source.")
-	if !slices.Contains([]string{"soa", "primary", "dnsextra", "certs", "sshfp"}, name) {
-		l.errorf(s.pos, "config-unknown", "unknown source %q", name)
-		return
-	}
-	src := l.Sources[name]
-	l.set(s, func(key string) func(value) error {
-		switch key {
-		case "path":
-			return text(&src.Path)
-		case "marker":
-			return text(&src.Marker)
-		}
-		return nil
-	})
-	l.Sources[name] = src
-}
-
-func text(to *string) func(value) error {
-	return func(v value) error {
-		s, err := v.str()
-		if err == nil && s == "" {
-			err = errors.New("must not be empty")
-		}
-		if err == nil {
-			*to = s
-		}
-		return err
+			return err
+		}},
+		{"alarm-command", argv(&c.AlarmCommand)},
+		{"resolver", addresses(&c.Resolver)},
 	}
 }
 
-// argv reads a command as a list of arguments: never a shell string.
-func argv(to *[]string) func(value) error {
-	return func(v value) error {
-		list, err := v.strings()
-		if err != nil || len(list) == 0 || list[0] == "" {
-			return errors.New(`must be a list: ["program", "argument", ...]`)
+// groupID reads a group's number or name.
+func groupID(s string) (int, error) {
+	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return int(n), nil
+	}
+	g, err := user.LookupGroup(s)
+	if err != nil {
+		return 0, fmt.Errorf("there is no group %q", s)
+	}
+	n, err := strconv.ParseUint(g.Gid, 10, 31)
+	return int(n), err
+}
+
+func pathKeys(p *Paths) []key {
+	return []key{
+		{"keys", localPath(&p.Keys)},
+		{"unsigned", localPath(&p.Unsigned)},
+		{"signed", localPath(&p.Signed)},
+		{"state", localPath(&p.State)},
+		{"certs-map", localPath(&p.CertsMap)},
+	}
+}
+
+// loadPaths reads [paths].
+func (l *loader) loadPaths(e *entry) {
+	l.read(e.val.table, "paths", pathKeys(&l.Paths))
+	for _, e := range e.val.table.entries {
+		l.pathAt[e.key] = e.val.at
+	}
+}
+
+// checkPaths refuses one directory for two purposes: their files have the same
+// names, and one would overwrite the other.
+func (l *loader) checkPaths() {
+	p := &l.Paths
+	seen := map[string]string{}
+	for _, d := range []struct{ key, path string }{
+		{"soa", p.SOA}, {"primary", p.Primary}, {"keys", p.Keys}, {"unsigned", p.Unsigned}, {"signed", p.Signed}, {"state", p.State},
+	} {
+		path := l.inTree(d.path)
+		if other, ok := seen[path]; ok {
+			at, given := l.pathAt[d.key]
+			if !given {
+				at = l.pathAt[other]
+			}
+			l.errorf(at, "config-value", "%s and %s are the same directory", other, d.key)
 		}
-		*to = list
-		return nil
+		seen[path] = d.key
+	}
+}
+
+// loadSources reads [source.NAME].
+func (l *loader) loadSources(e *entry) {
+	dirs := map[string]*string{
+		"soa": &l.Paths.SOA, "primary": &l.Paths.Primary, "dnsextra": &l.Paths.DNSExtra, "certs": &l.Paths.Certs, "sshfp": &l.Paths.SSHFP,
+	}
+	for _, e := range e.val.table.entries {
+		dir := dirs[e.key]
+		switch {
+		case dir == nil:
+			l.errorf(e.at, "config-unknown", "unknown source %q: there are soa, primary, dnsextra, certs, sshfp", e.key)
+			continue
+		case e.val.table == nil:
+			l.errorf(e.at, "config-value", "%s: must be a table: [source.%s]", e.key, e.key)
+			continue
+		}
+		var s Source
+		l.read(e.val.table, "source."+e.key, sourceKeys(&s))
+		if s.Path != "" {
+			*dir = s.Path
+			l.pathAt[e.key] = e.val.table.find("path").val.at
+		}
+		l.Sources[e.key] = s
+	}
+}
+
+func sourceKeys(s *Source) []key {
+	return []key{
+		{"path", localPath(&s.Path)},
+		{"marker", func(v value) error {
+			name, err := v.str()
+			if err == nil && (checkPath(name) != nil || filepath.IsAbs(name)) {
+				err = errors.New("must be the name of a file in that directory")
+			}
+			if err == nil {
+				s.Marker = name
+			}
+			return err
+		}},
 	}
 }

@@ -32,21 +32,32 @@ func load(t *testing.T, files map[string]string) (*Config, string) {
 func TestFaults(t *testing.T) {
 	tests := []struct{ name, src, want string }{
 		{"all at once", "foo = 1\n[policy]\nvalidity = 14\nrefresh = \"7x\"\nbar = true\n[publish]\nserver = \"bind\"\n[nonsense]\n",
-			`zonebuild.toml:1:1: unknown key foo here [config-unknown]
+			`zonebuild.toml:1:1: unknown key foo [config-unknown]
 zonebuild.toml:3:12: validity: must be a string with units, such as "14d" or "1h30m" [config-value]
 zonebuild.toml:4:11: refresh: "7x" is no duration such as "14d" or "1h30m" [config-value]
 zonebuild.toml:5:1: unknown key bar in [policy] [config-unknown]
-zonebuild.toml:7:10: server: must be one of ["none" "nsd" "command"] [config-value]
-zonebuild.toml:8:2: unknown table [nonsense] [config-unknown]
+zonebuild.toml:7:10: server: must be one of "none", "nsd", "command" [config-value]
+zonebuild.toml:8:2: unknown table nonsense [config-unknown]
 `},
 		{"syntax", "a = \n", "zonebuild.toml:1:5: unexpected character U+000A at start of value [config-syntax]\n"},
 		{"relations", "[policy]\nvalidity = \"7d\"\nrefresh = \"7d\"\nspread = \"1d\"\nmax-ttl = \"8d\"\ndnskey-ttl = \"7d\"\n",
-			`zonebuild.toml:1:2: max-ttl (8d) must be below refresh (7d) [config-value]
-zonebuild.toml:1:2: refresh (7d) must be at most 90 % of validity (7d) [config-value]
-zonebuild.toml:1:2: spread (1d) must be at most validity (7d) minus refresh (7d) [config-value]
+			`zonebuild.toml:3:1: refresh (7d) must be below validity (7d) [config-value]
+zonebuild.toml:5:1: max-ttl (8d) must be below refresh (7d) [config-value]
+`},
+		{"spread", "[policy]\nvalidity = \"10d\"\nrefresh = \"8d\"\nspread = \"3d\"\n[policy.x]\nrefresh = \"229h\"\nspread = \"0s\"\n",
+			`zonebuild.toml:4:1: spread (3d) must be at most validity (10d) minus refresh (8d) [config-value]
+zonebuild.toml:6:1: refresh (9d13h) must be at most 90 % of validity (10d) [config-value]
+`},
+		{"one fault, one message", "[policy]\nvalidity = 14\nrefresh = \"20d\"\n", "zonebuild.toml:2:12: validity: must be a string with units, such as \"14d\" or \"1h30m\" [config-value]\n"},
+		{"meant", "[publish]\nadress = []\n", "zonebuild.toml:2:1: unknown key adress in [publish] (is address meant?) [config-unknown]\n"},
+		{"ds", "[[zone]]\nnames = [\"a.example\"]\nds = [\"1 13 2 abcd\", \"x\"]\n", `zonebuild.toml:3:7: ds: a digest of type 2 has 32 octets, not 2 [config-value]
+zonebuild.toml:3:22: ds: "x" is not TAG ALGORITHM DIGEST-TYPE DIGEST [config-value]
+`},
+		{"paths", "[paths]\nkeys = \"soa\"\nsigned = \"../x\"\n", `zonebuild.toml:2:8: soa and keys are the same directory [config-value]
+zonebuild.toml:3:10: signed: "../x" leads out of the tree: write the whole path [config-value]
 `},
 		{"unsupported", "[policy]\ndenial = \"nsec3\"\n[policy.x]\nzonemd = true\ndenial = \"nsec\"\n",
-			"zonebuild.toml:1:2: denial = \"nsec3\" is not implemented yet [config-unsupported]\nzonebuild.toml:3:2: zonemd is not implemented yet [config-unsupported]\n"},
+			"zonebuild.toml:2:1: denial = \"nsec3\" is not implemented yet [config-unsupported]\nzonebuild.toml:4:1: zonemd is not implemented yet [config-unsupported]\n"},
 		{"zones", "[[zone]]\nnames = [\"a.example\", \"A.example.\"]\n[[zone]]\npolicy = \"no\"\nsoa = 1\n",
 			`zonebuild.toml:2:23: a.example.: the zone stands twice [config-zone-twice] (the first at zonebuild.toml:2:10)
 zonebuild.toml:3:3: [[zone]] needs names or names-from [config-value]
@@ -55,9 +66,9 @@ zonebuild.toml:5:7: soa: must be a string [config-value]
 `},
 		{"names-from", "[[zone]]\nnames-from = \"list\"\n[[zone]]\nnames-from = \"nosuch\"\n",
 			"list:3:1: zone \"b..example\": empty label [config-value]\nzonebuild.toml:4:14: names-from: read nosuch: no such file or directory [config-value]\n"},
-		{"keep", "[policy]\nserial = \"keep\"\n", "zonebuild.toml:1:2: serial = \"keep\" stops a signed zone from being signed anew: set sign = false, or accept it with serial-keep-signed = true [config-value]\n"},
+		{"keep", "[policy]\nserial = \"keep\"\n", "zonebuild.toml:2:1: serial = \"keep\" stops a signed zone from being signed anew: set sign = false, or accept it with serial-keep-signed = true [config-value]\n"},
 		{"server keys", "[publish]\ncontrol = \"/x\"\nconfirm = [\"192.0.2.1@53\", \"x\"]\n",
-			"zonebuild.toml:2:1: control has no meaning with server = \"none\" [config-value]\nzonebuild.toml:3:1: confirm: \"x\" is no address such as 192.0.2.1, 192.0.2.1@5353 or [2001:db8::1]:53 [config-value]\n"},
+			"zonebuild.toml:2:1: control has no meaning with server = \"none\" [config-value]\nzonebuild.toml:3:28: confirm: \"x\" is no address such as 192.0.2.1, 192.0.2.1@5353 or [2001:db8::1]:53 [config-value]\n"},
 		{"mode", "output-mode = \"0666\"\noutput-group = \"no such group\"\nalarm-command = \"mail\"\n",
 			`zonebuild.toml:1:15: output-mode: must be an octal mode such as "0644", writable by the owner alone [config-value]
 zonebuild.toml:2:16: output-group: there is no group "no such group" [config-value]

@@ -3,14 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/miekg/dns"
-	"github.com/pelletier/go-toml/v2/unstable"
 )
 
 // Values of Policy.Sign.
@@ -27,191 +24,78 @@ const SerialKeep = "keep"
 // meaning, unit, default and bounds of every key.
 type Policy struct {
 	Algorithm        uint8
-	Serial           string
-	SerialKeepSigned bool // serial = "keep" is meant for a signed zone too
-	Validity         time.Duration
+	Serial           string        // "unixtime", "datecounter", "counter" or SerialKeep
+	SerialKeepSigned bool          // SerialKeep is meant for a signed zone too
+	Validity         time.Duration // all durations are whole seconds
 	Refresh          time.Duration
 	InceptionOffset  time.Duration
 	Spread           time.Duration
 	DNSKEYTTL        time.Duration
 	MaxTTL           time.Duration
-	Denial           string
+	Denial           string // "nsec", "nsec3" or "nsec3-opt-out"
 	ZoneMD           string // "", "sha384" or "sha512"
 	CDS              string // "false", "true" or "delete"
 	Sign             string
-	ShrinkLimit      int // percent, 0 = off
-	Accept           []string
-	VerifySignatures string
-
-	spreadSet bool
+	ShrinkLimit      int      // percent, 0 = off
+	Accept           []string // codes of faults
+	VerifySignatures string   // "auto", "all" or "sample"
 }
 
 // Signed reports whether this program signs the zone.
 func (p *Policy) Signed() bool { return p.Sign == SignTrue }
 
-// String names every setting that the published bytes depend on.
+// String names every setting that the published bytes depend on, in a form
+// that stays: it is part of the input that a published zone was made of. What
+// decides only whether a zone may be published is not in it.
 func (p Policy) String() string {
 	return fmt.Sprintf("algorithm=%d serial=%s validity=%d refresh=%d inception-offset=%d spread=%d dnskey-ttl=%d max-ttl=%d denial=%s zonemd=%s cds=%s sign=%s",
 		p.Algorithm, p.Serial, p.Validity/time.Second, p.Refresh/time.Second, p.InceptionOffset/time.Second, p.Spread/time.Second,
 		p.DNSKEYTTL/time.Second, p.MaxTTL/time.Second, p.Denial, p.ZoneMD, p.CDS, p.Sign)
 }
 
-const day = 24 * time.Hour
-
 func defaultPolicy() Policy {
 	return Policy{
 		Algorithm: dns.ECDSAP256SHA256, Serial: "unixtime",
-		Validity: 14 * day, Refresh: 7 * day, InceptionOffset: time.Hour, DNSKEYTTL: time.Hour, MaxTTL: day,
+		Validity: 14 * day, Refresh: 7 * day, InceptionOffset: time.Hour, Spread: 6 * day, DNSKEYTTL: time.Hour, MaxTTL: day,
 		Denial: "nsec", CDS: "false", Sign: SignTrue, ShrinkLimit: 30, VerifySignatures: "auto",
 	}
 }
 
-// policySetter gives the function that reads a policy key; nil for no such key.
-func policySetter(key string) func(*Policy, value) error {
-	switch key {
-	case "algorithm":
-		return func(p *Policy, v value) (err error) {
-			p.Algorithm, err = ParseAlgorithm(v.text)
+// policyKeys are the keys of a policy, which read into p.
+func policyKeys(p *Policy) []key {
+	return []key{
+		{"algorithm", func(v value) error {
+			a, err := ParseAlgorithm(v.text)
+			if err == nil {
+				p.Algorithm = a
+			}
 			return err
-		}
-	case "serial":
-		return oneOf(func(p *Policy) *string { return &p.Serial }, "unixtime", "datecounter", "counter", SerialKeep)
-	case "serial-keep-signed":
-		return func(p *Policy, v value) (err error) {
-			p.SerialKeepSigned, err = v.boolean()
-			return err
-		}
-	case "validity":
-		return duration(func(p *Policy) *time.Duration { return &p.Validity }, 10*time.Minute, 366*day)
-	case "refresh":
-		return duration(func(p *Policy) *time.Duration { return &p.Refresh }, time.Minute, 365*day)
-	case "inception-offset":
-		return duration(func(p *Policy) *time.Duration { return &p.InceptionOffset }, 0, 7*day)
-	case "spread":
-		set := duration(func(p *Policy) *time.Duration { return &p.Spread }, 0, 366*day)
-		return func(p *Policy, v value) error {
-			p.spreadSet = true
-			return set(p, v)
-		}
-	case "dnskey-ttl":
-		return duration(func(p *Policy) *time.Duration { return &p.DNSKEYTTL }, time.Second, 7*day)
-	case "max-ttl":
-		return duration(func(p *Policy) *time.Duration { return &p.MaxTTL }, time.Second, 30*day)
-	case "denial":
-		return oneOf(func(p *Policy) *string { return &p.Denial }, "nsec", "nsec3", "nsec3-opt-out")
-	case "zonemd":
-		return orBool(func(p *Policy) *string { return &p.ZoneMD }, "", "sha384", "sha384", "sha512")
-	case "cds":
-		return orBool(func(p *Policy) *string { return &p.CDS }, "false", "true", "delete")
-	case "sign":
-		return orBool(func(p *Policy) *string { return &p.Sign }, SignFalse, SignTrue, SignExternal)
-	case "shrink-limit":
-		return func(p *Policy, v value) error {
-			n, err := v.integer(0, 100)
-			p.ShrinkLimit = int(n)
-			return err
-		}
-	case "accept":
-		return func(p *Policy, v value) (err error) {
-			p.Accept, err = v.strings()
-			return err
-		}
-	case "verify-signatures":
-		return oneOf(func(p *Policy) *string { return &p.VerifySignatures }, "auto", "all", "sample")
+		}},
+		{"serial", oneOf(&p.Serial, "unixtime", "datecounter", "counter", SerialKeep)},
+		{"serial-keep-signed", boolean(&p.SerialKeepSigned)},
+		{"validity", duration(&p.Validity, 10*time.Minute, 366*day)},
+		{"refresh", duration(&p.Refresh, time.Minute, 365*day)},
+		{"inception-offset", duration(&p.InceptionOffset, 0, day)},
+		{"spread", duration(&p.Spread, 0, 366*day)},
+		{"dnskey-ttl", duration(&p.DNSKEYTTL, time.Second, 7*day)},
+		{"max-ttl", duration(&p.MaxTTL, time.Second, 30*day)},
+		{"denial", oneOf(&p.Denial, "nsec", "nsec3", "nsec3-opt-out")},
+		{"zonemd", orBool(&p.ZoneMD, "", "sha384", "sha384", "sha512")},
+		{"cds", orBool(&p.CDS, "false", "true", "delete")},
+		{"sign", orBool(&p.Sign, SignFalse, SignTrue, SignExternal)},
+		{"shrink-limit", number(&p.ShrinkLimit, 0, 100)},
+		{"accept", list(&p.Accept, checkCode)},
+		{"verify-signatures", oneOf(&p.VerifySignatures, "auto", "all", "sample")},
+	}
+}
+
+// checkCode tells a fault's code from its text. Which codes there are is not
+// known here.
+func checkCode(s string) error {
+	if s == "" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return fmt.Errorf("%q is no code of a fault, such as cname-other-data", s)
 	}
 	return nil
-}
-
-func oneOf(field func(*Policy) *string, words ...string) func(*Policy, value) error {
-	return func(p *Policy, v value) error {
-		s, err := v.str()
-		if err != nil || !slices.Contains(words, s) {
-			return fmt.Errorf("must be one of %q", words)
-		}
-		*field(p) = s
-		return nil
-	}
-}
-
-// orBool reads true, false or one of the words.
-func orBool(field func(*Policy) *string, no, yes string, words ...string) func(*Policy, value) error {
-	return func(p *Policy, v value) error {
-		if b, err := v.boolean(); err == nil {
-			*field(p) = map[bool]string{true: yes, false: no}[b]
-			return nil
-		}
-		if s, err := v.str(); err == nil && slices.Contains(words, s) {
-			*field(p) = s
-			return nil
-		}
-		return fmt.Errorf("must be true, false or one of %q", words)
-	}
-}
-
-func duration(field func(*Policy) *time.Duration, min, max time.Duration) func(*Policy, value) error {
-	return func(p *Policy, v value) error {
-		d, err := durationOf(v)
-		if err != nil {
-			return err
-		}
-		if d < min || d > max {
-			return fmt.Errorf("must be from %s to %s", FormatDuration(min), FormatDuration(max))
-		}
-		*field(p) = d
-		return nil
-	}
-}
-
-func durationOf(v value) (time.Duration, error) {
-	if v.kind != unstable.String {
-		return 0, errors.New(`must be a string with units, such as "14d" or "1h30m"`)
-	}
-	return ParseDuration(v.text)
-}
-
-// ParseDuration reads numbers with the units w, d, h, m and s: "14d", "1h30m".
-func ParseDuration(s string) (time.Duration, error) {
-	bad := fmt.Errorf(`%q is no duration such as "14d" or "1h30m"`, s)
-	units := map[byte]time.Duration{'w': 7 * day, 'd': day, 'h': time.Hour, 'm': time.Minute, 's': time.Second}
-	var total time.Duration
-	for rest := s; rest != ""; {
-		n := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-		if n <= 0 || n > 9 {
-			return 0, bad
-		}
-		v, err := strconv.ParseInt(rest[:n], 10, 64)
-		unit := units[rest[n]]
-		if err != nil || unit == 0 {
-			return 0, bad
-		}
-		if time.Duration(v) > (math.MaxInt64-total)/unit {
-			return 0, fmt.Errorf("%q is too long", s)
-		}
-		total += time.Duration(v) * unit
-		rest = rest[n+1:]
-	}
-	if s == "" {
-		return 0, bad
-	}
-	return total, nil
-}
-
-// FormatDuration is the reverse of ParseDuration.
-func FormatDuration(d time.Duration) string {
-	if d == 0 {
-		return "0s"
-	}
-	var b strings.Builder
-	for _, u := range []struct {
-		size time.Duration
-		name string
-	}{{day, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
-		if n := d / u.size; n > 0 {
-			fmt.Fprintf(&b, "%d%s", n, u.name)
-			d %= u.size
-		}
-	}
-	return b.String()
 }
 
 // ParseAlgorithm reads a DNSSEC algorithm by number or mnemonic.
@@ -224,41 +108,50 @@ func ParseAlgorithm(s string) (uint8, error) {
 	return 0, errors.New("must be one of 8 (RSASHA256), 13 (ECDSAP256SHA256), 14 (ECDSAP384SHA384), 15 (ED25519)")
 }
 
-// finish settles what depends on other keys and returns what does not fit.
-func (p *Policy) finish() []string {
-	if !p.spreadSet {
-		p.Spread = (p.Validity - p.Refresh) / 7 * 6 / time.Second * time.Second
-	}
-	var out []string
-	wrong := func(bad bool, format string, args ...any) {
+// spreadOf is the default of Spread: each signature is made anew after 6/7 of
+// the time between two refreshes at the latest.
+func spreadOf(validity, refresh time.Duration) time.Duration {
+	return max(0, validity-refresh) / 7 * 6 / time.Second * time.Second
+}
+
+// misfit is what is wrong with a policy although each key by itself is right.
+type misfit struct {
+	keys    []string // those it is about
+	message string
+}
+
+// misfits checks the keys of a policy against each other.
+func (p *Policy) misfits() (out []misfit) {
+	wrong := func(bad bool, keys, format string, args ...any) {
 		if bad {
-			out = append(out, fmt.Sprintf(format, args...))
+			out = append(out, misfit{strings.Fields(keys), fmt.Sprintf(format, args...)})
 		}
 	}
 	f := FormatDuration
-	wrong(p.Refresh*10 > p.Validity*9, "refresh (%s) must be at most 90 %% of validity (%s)", f(p.Refresh), f(p.Validity))
-	wrong(p.Spread > p.Validity-p.Refresh, "spread (%s) must be at most validity (%s) minus refresh (%s)", f(p.Spread), f(p.Validity), f(p.Refresh))
-	wrong(p.MaxTTL >= p.Refresh, "max-ttl (%s) must be below refresh (%s)", f(p.MaxTTL), f(p.Refresh))
-	wrong(p.DNSKEYTTL > p.MaxTTL, "dnskey-ttl (%s) must be at most max-ttl (%s)", f(p.DNSKEYTTL), f(p.MaxTTL))
-	wrong(p.Serial == SerialKeep && p.Sign == SignTrue && !p.SerialKeepSigned,
+	switch {
+	case p.Refresh >= p.Validity:
+		wrong(true, "refresh validity", "refresh (%s) must be below validity (%s)", f(p.Refresh), f(p.Validity))
+	default:
+		wrong(p.Refresh*10 > p.Validity*9, "refresh validity", "refresh (%s) must be at most 90 %% of validity (%s)", f(p.Refresh), f(p.Validity))
+		wrong(p.Spread > p.Validity-p.Refresh, "spread validity refresh", "spread (%s) must be at most validity (%s) minus refresh (%s)", f(p.Spread), f(p.Validity), f(p.Refresh))
+	}
+	wrong(p.MaxTTL >= p.Refresh, "max-ttl refresh", "max-ttl (%s) must be below refresh (%s)", f(p.MaxTTL), f(p.Refresh))
+	wrong(p.DNSKEYTTL > p.MaxTTL, "dnskey-ttl max-ttl", "dnskey-ttl (%s) must be at most max-ttl (%s)", f(p.DNSKEYTTL), f(p.MaxTTL))
+	wrong(p.Serial == SerialKeep && p.Sign == SignTrue && !p.SerialKeepSigned, "serial sign serial-keep-signed",
 		`serial = "keep" stops a signed zone from being signed anew: set sign = false, or accept it with serial-keep-signed = true`)
 	return out
 }
 
-// unsupported lists the settings that this version cannot carry out.
-func (p *Policy) unsupported() []string {
-	var out []string
-	if p.Sign == SignTrue && p.Denial != "nsec" {
-		out = append(out, fmt.Sprintf("denial = %q is not implemented yet", p.Denial))
+// unsupported lists the settings that this version reads but cannot carry out.
+func (p *Policy) unsupported() (out []misfit) {
+	not := func(bad bool, keys, what string) {
+		if bad {
+			out = append(out, misfit{strings.Fields(keys), what + " is not implemented yet"})
+		}
 	}
-	if p.ZoneMD != "" {
-		out = append(out, "zonemd is not implemented yet")
-	}
-	if p.CDS != "false" {
-		out = append(out, "cds is not implemented yet")
-	}
-	if p.Sign == SignExternal {
-		out = append(out, `sign = "external" is not implemented yet`)
-	}
+	not(p.Sign == SignTrue && p.Denial != "nsec", "denial sign", fmt.Sprintf("denial = %q", p.Denial))
+	not(p.ZoneMD != "", "zonemd", "zonemd")
+	not(p.CDS != "false", "cds", "cds")
+	not(p.Sign == SignExternal, "sign", `sign = "external"`)
 	return out
 }

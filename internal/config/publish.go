@@ -1,125 +1,96 @@
 package config
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
-func (l *loader) publishSetter(key string) func(value) error {
-	p := &l.Publish
+// Kinds of name server.
+const (
+	ServerNone    = "none"
+	ServerNSD     = "nsd"
+	ServerCommand = "command"
+)
+
+// Publish says who is told of a new zone and asked whether it is served.
+type Publish struct {
+	Server         string
+	Control        string           // nsd: its control socket
+	Checkzone      string           // nsd: the program that judges a staged file; "" = none
+	Pattern        string           // nsd: of zones that it does not know yet; "" = they are not added
+	Address        []netip.AddrPort // where the server answers (nsd, command)
+	Confirm        []netip.AddrPort // asked instead of a server (none)
+	Timeout        time.Duration    // until the new serial must be served
+	Check          []string         // command: argument lists
+	Reload         []string
+	ConfirmCommand []string
+}
+
+func defaultPublish() Publish {
+	return Publish{Server: ServerNone, Control: "/run/nsd/nsd.ctl", Checkzone: "nsd-checkzone", Timeout: time.Minute}
+}
+
+func publishKeys(p *Publish) []key {
+	return []key{
+		{"server", oneOf(&p.Server, ServerNone, ServerNSD, ServerCommand)},
+		{"timeout", duration(&p.Timeout, time.Second, time.Hour)},
+		{"address", addresses(&p.Address)},
+		{"confirm", addresses(&p.Confirm)},
+		{"control", text(&p.Control)},
+		{"checkzone", func(v value) error {
+			s, err := v.str() // empty: do not check
+			if err == nil {
+				p.Checkzone = s
+			}
+			return err
+		}},
+		{"pattern", text(&p.Pattern)},
+		{"check", argv(&p.Check)},
+		{"reload", argv(&p.Reload)},
+		{"confirm-command", argv(&p.ConfirmCommand)},
+	}
+}
+
+// fits gives the kinds of server that have a use for a key; none for every kind.
+func fits(key string) []string {
 	switch key {
-	case "server":
-		return func(v value) error {
-			s, err := v.str()
-			words := []string{ServerNone, ServerNSD, ServerCommand}
-			if err != nil || !slices.Contains(words, s) {
-				return fmt.Errorf("must be one of %q", words)
-			}
-			p.Server = s
-			return nil
-		}
-	case "control":
-		return text(&p.Control)
-	case "checkzone":
-		return func(v value) (err error) {
-			p.Checkzone, err = v.str() // empty: do not check
-			return err
-		}
-	case "pattern":
-		return text(&p.Pattern)
+	case "control", "checkzone", "pattern":
+		return []string{ServerNSD}
 	case "address":
-		return addresses(&p.Address)
+		return []string{ServerNSD, ServerCommand}
 	case "confirm":
-		return addresses(&p.Confirm)
-	case "timeout":
-		return func(v value) error {
-			d, err := durationOf(v)
-			if err == nil && (d < time.Second || d > time.Hour) {
-				err = errors.New("must be from 1s to 1h")
-			}
-			p.Timeout = d
-			return err
-		}
-	case "check":
-		return argv(&p.Check)
-	case "reload":
-		return argv(&p.Reload)
-	case "confirm-command":
-		return argv(&p.ConfirmCommand)
+		return []string{ServerNone}
+	case "check", "reload", "confirm-command":
+		return []string{ServerCommand}
 	}
 	return nil
 }
 
-// checkPublish refuses keys that the chosen server has no use for: they would
-// be believed in and do nothing.
-func (l *loader) checkPublish(sections []section) {
-	fits := map[string][]string{
-		"control": {ServerNSD}, "checkzone": {ServerNSD}, "pattern": {ServerNSD},
-		"address": {ServerNSD, ServerCommand}, "confirm": {ServerNone},
-		"check": {ServerCommand}, "reload": {ServerCommand}, "confirm-command": {ServerCommand},
+// loadPublish reads [publish]. It refuses keys that the chosen server has no
+// use for: they would be believed in and do nothing.
+func (l *loader) loadPublish(e *entry) {
+	p, t, at := &l.Publish, e.val.table, e.at
+	before := len(l.faults)
+	l.read(t, "publish", publishKeys(p))
+	sound := len(l.faults) == before
+	if s := t.find("server"); s != nil {
+		if s.val.text != p.Server {
+			return // no kind that the keys could fit
+		}
+		at = s.at
 	}
-	server := l.Publish.Server
-	for _, s := range sections {
-		if s.path != "publish" {
-			continue
-		}
-		for _, e := range s.entries {
-			if kinds := fits[e.key]; kinds != nil && !slices.Contains(kinds, server) {
-				l.errorf(e.pos, "config-value", "%s has no meaning with server = %q", e.key, server)
-			}
-		}
-		if server == ServerCommand && l.Publish.Reload == nil {
-			l.errorf(s.pos, "config-value", `server = "command" needs reload = ["program", ...]`)
+	for _, e := range t.entries {
+		if kinds := fits(e.key); kinds != nil && !slices.Contains(kinds, p.Server) {
+			l.errorf(e.at, "config-value", "%s has no meaning with server = %q", e.key, p.Server)
 		}
 	}
-	if server == ServerNSD && len(l.Publish.Address) == 0 {
-		l.Publish.Address = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")}
+	switch {
+	case p.Server == ServerCommand && sound && p.Reload == nil:
+		l.errorf(at, "config-value", `server = "command" needs reload = ["program", ...]`)
+	case p.Server == ServerCommand && sound && p.ConfirmCommand == nil && len(p.Address) == 0:
+		l.errorf(at, "config-value", `server = "command" needs address = ["IP", ...] or confirm-command = ["program", ...]`)
+	case p.Server == ServerNSD && len(p.Address) == 0:
+		p.Address = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")}
 	}
-}
-
-// addresses reads a list of server addresses.
-func addresses(to *[]netip.AddrPort) func(value) error {
-	return func(v value) error {
-		list, err := v.strings()
-		if err != nil {
-			return err
-		}
-		var out []netip.AddrPort
-		for _, s := range list {
-			a, err := ParseAddress(s)
-			if err != nil {
-				return err
-			}
-			out = append(out, a)
-		}
-		*to = out
-		return nil
-	}
-}
-
-// ParseAddress reads IP, IP@PORT (as name servers write it), IPv4:PORT or
-// [IPv6]:PORT. The port is 53 by default.
-func ParseAddress(s string) (netip.AddrPort, error) {
-	bad := fmt.Errorf("%q is no address such as 192.0.2.1, 192.0.2.1@5353 or [2001:db8::1]:53", s)
-	if ip, err := netip.ParseAddr(s); err == nil {
-		return netip.AddrPortFrom(ip, 53), nil
-	}
-	if host, port, ok := strings.Cut(s, "@"); ok {
-		ip, err := netip.ParseAddr(host)
-		n, err2 := strconv.ParseUint(port, 10, 16)
-		if err != nil || err2 != nil || n == 0 {
-			return netip.AddrPort{}, bad
-		}
-		return netip.AddrPortFrom(ip, uint16(n)), nil
-	}
-	a, err := netip.ParseAddrPort(s)
-	if err != nil || a.Port() == 0 {
-		return netip.AddrPort{}, bad
-	}
-	return a, nil
 }

@@ -1,216 +1,235 @@
 package config
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"maps"
+	"path"
+	"slices"
 	"strings"
+
+	"github.com/miekg/dns"
+	"github.com/pelletier/go-toml/v2/unstable"
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
 )
 
-// loadPolicies reads [policy] first, then every [policy.NAME] on top of it.
-func (l *loader) loadPolicies(sections []section) {
-	base := defaultPolicy()
-	for _, s := range sections {
-		if s.path == "policy" && !s.array {
-			l.setPolicy(s, &base)
-		}
-	}
-	l.policies[""] = &base
-	for _, s := range sections {
-		name, ok := strings.CutPrefix(s.path, "policy.")
-		if !ok {
-			continue
-		}
-		if l.policies[name] == nil {
-			p := base
-			l.policies[name] = &p
-		}
-		l.setPolicy(s, l.policies[name])
-	}
-	for _, s := range sections {
-		if p := l.policies[strings.TrimPrefix(strings.TrimPrefix(s.path, "policy"), ".")]; p != nil && strings.HasPrefix(s.path, "policy") {
-			l.finishPolicy(p, s.pos)
-		}
-	}
-	l.policies[""].finish()
+// draft is a policy that is being read.
+type draft struct {
+	Policy
+	spreadSet bool
+	at        map[string]diag.Pos // keys that stand in this very table
+	bad       map[string]bool     // keys whose value was refused, here or above
 }
 
-func (l *loader) setPolicy(s section, p *Policy) {
-	l.set(s, func(key string) func(value) error {
-		set := policySetter(key)
-		if set == nil {
-			return nil
-		}
-		return func(v value) error { return set(p, v) }
-	})
+// newDraft begins with what is inherited; nil inherits the defaults.
+func newDraft(from *draft) *draft {
+	d := &draft{Policy: defaultPolicy(), at: map[string]diag.Pos{}, bad: map[string]bool{}}
+	if from != nil {
+		d.Policy, d.spreadSet, d.bad = from.Policy, from.spreadSet, maps.Clone(from.bad)
+	}
+	return d
 }
 
-func (l *loader) finishPolicy(p *Policy, pos diag.Pos) {
-	for _, why := range p.finish() {
-		l.errorf(pos, "config-value", "%s", why)
-	}
-	for _, why := range p.unsupported() {
-		l.errorf(pos, "config-unsupported", "%s", why)
-	}
-}
-
-// loadZones reads one [[zone]].
-func (l *loader) loadZones(s section) {
-	z := Zone{Policy: *l.policies[""]}
-	var names []string
-	var nameAt []diag.Pos
-	namesFrom, own := false, false
-	for _, e := range s.entries { // the named policy first, wherever it stands
-		if e.key != "policy" {
-			continue
-		}
-		l.setOne(s, e, func(v value) error {
-			name, err := v.str()
-			if err != nil || name == "" || l.policies[name] == nil {
-				return fmt.Errorf("there is no [policy.%s]", v.text)
-			}
-			z.Policy = *l.policies[name]
-			return nil
-		})
-	}
-	for _, e := range s.entries {
-		switch e.key {
-		case "policy":
-		case "names":
-			l.setOne(s, e, func(v value) error {
-				list, err := v.strings()
-				for i := range list {
-					names, nameAt = append(names, list[i]), append(nameAt, v.list[i].pos)
-				}
-				return err
-			})
-		case "names-from":
-			namesFrom = true
-			l.setOne(s, e, func(v value) error {
-				file, err := v.str()
-				if err != nil {
-					return err
-				}
-				return l.namesFrom(file, &names, &nameAt)
-			})
-		case "soa":
-			l.setOne(s, e, text(&z.SOA))
-		case "primary":
-			l.setOne(s, e, func(v value) (err error) {
-				z.Primary, err = v.strings()
-				return err
-			})
-		case "ds":
-			l.setOne(s, e, func(v value) (err error) {
-				z.DS, err = v.strings()
-				return err
-			})
+// loadPolicies reads [policy], and every [policy.NAME] on top of it.
+func (l *loader) loadPolicies(e *entry) {
+	base := l.policies[""]
+	own, named := &table{}, []*entry{}
+	for _, e := range e.val.table.entries {
+		switch {
+		case e.val.table == nil:
+			own.entries = append(own.entries, e)
+		case e.key == "" || has(policyKeys(&base.Policy), e.key):
+			l.errorf(e.at, "config-value", "[policy.%s]: a policy cannot be named like this", e.key)
 		default:
-			set := policySetter(e.key)
-			if set == nil {
-				l.setOne(s, e, nil)
+			named = append(named, e)
+		}
+	}
+	l.readPolicy(own, "policy", base)
+	for _, e := range named {
+		d := newDraft(base)
+		l.readPolicy(e.val.table, "policy."+e.key, d)
+		l.policies[e.key] = d
+	}
+}
+
+// readPolicy reads the keys of a table and then checks them with each other.
+func (l *loader) readPolicy(t *table, name string, d *draft) {
+	for _, key := range l.read(t, name, policyKeys(&d.Policy)) {
+		d.bad[key] = true
+	}
+	for _, e := range t.entries {
+		d.at[e.key] = e.at
+		d.spreadSet = d.spreadSet || e.key == "spread"
+	}
+	l.check(d)
+}
+
+// check reports what does not fit, at the first key of those it is about. What
+// this table has nothing to do with was reported where it comes from, and what
+// rests on a refused value is not worth a word.
+func (l *loader) check(d *draft) {
+	if !d.spreadSet {
+		d.Spread = spreadOf(d.Validity, d.Refresh)
+	}
+	report := func(code string, list []misfit) {
+		for _, m := range list {
+			here := slices.IndexFunc(m.keys, func(k string) bool { return d.at[k].IsValid() })
+			if here < 0 || slices.ContainsFunc(m.keys, func(k string) bool { return d.bad[k] }) {
 				continue
 			}
-			own = true
-			l.setOne(s, e, func(v value) error { return set(&z.Policy, v) })
+			l.errorf(d.at[m.keys[here]], code, "%s", m.message)
 		}
 	}
-	if own {
-		l.finishPolicy(&z.Policy, s.pos)
+	report("config-value", d.misfits())
+	report("config-unsupported", d.unsupported())
+}
+
+// loadZones reads every [[zone]].
+func (l *loader) loadZones(e *entry) {
+	if e.val.kind != unstable.Array {
+		l.errorf(e.at, "config-value", "zone: must be a list of tables: [[zone]]")
+		return
 	}
-	if len(names) == 0 && !namesFrom {
-		l.errorf(s.pos, "config-value", "[[zone]] needs names or names-from")
-	}
-	for i, name := range names {
-		l.addZone(z, name, nameAt[i])
+	for _, v := range e.val.list {
+		if v.table == nil {
+			l.errorf(v.at, "config-value", "zone: must be a list of tables: [[zone]]")
+			continue
+		}
+		l.loadZone(v)
 	}
 }
 
-// namesFrom reads a list of zones: a name a line, # begins a comment.
-func (l *loader) namesFrom(file string, names *[]string, at *[]diag.Pos) error {
-	path := file
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(l.Tree, path)
-	}
-	src, err := os.ReadFile(path)
-	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return fmt.Errorf("read %s: %w", file, err)
-	}
-	number := 0
-	for line := range strings.Lines(string(src)) {
-		number++
-		line, _, _ = strings.Cut(line, "#")
-		if line = strings.TrimSpace(line); line != "" {
-			*names, *at = append(*names, line), append(*at, diag.Pos{File: file, Line: number, Column: 1})
-		}
-	}
-	return nil
+// named is a name in the configuration.
+type named struct {
+	text string
+	at   diag.Pos
 }
 
-func (l *loader) addZone(z Zone, text string, pos diag.Pos) {
-	name, err := domain.Parse(text)
-	if err != nil {
-		l.errorf(pos, "config-value", "zone %s", err)
+// block is what one [[zone]] says, of all zones that it names.
+type block struct {
+	Zone
+	from  string // a policy's name
+	names []named
+}
+
+func (l *loader) zoneKeys(b *block) []key {
+	return []key{
+		{"names", func(v value) error {
+			err := list(new([]string), func(string) error { return nil })(v)
+			if err == nil {
+				for _, e := range v.list {
+					b.names = append(b.names, named{e.text, e.at})
+				}
+			}
+			return err
+		}},
+		{"names-from", func(v value) error {
+			var file string
+			if err := localPath(&file)(v); err != nil {
+				return err
+			}
+			names, err := l.namesFrom(file)
+			if err == nil && len(names) == 0 {
+				l.faults.Warnf(v.at, "config-no-zone", "", "%s names no zone", file)
+			}
+			b.names = append(b.names, names...)
+			return err
+		}},
+		{"policy", func(v value) error {
+			name, err := v.str()
+			if err == nil && (name == "" || l.policies[name] == nil) {
+				err = fmt.Errorf("there is no [policy.%s]", name)
+			}
+			b.from = name
+			return err
+		}},
+		{"soa", localPath(&b.SOA)},
+		{"primary", list(&b.Primary, checkPath)},
+		{"ds", list(&b.DS, checkDS)},
+	}
+}
+
+// loadZone reads one [[zone]]: its own keys, and those of a policy, which win
+// over the policy that it names.
+func (l *loader) loadZone(v value) {
+	b := &block{}
+	keys := l.zoneKeys(b)
+	zone, policy := &table{}, &table{}
+	ofPolicy := policyKeys(&Policy{})
+	for _, e := range v.table.entries {
+		if has(ofPolicy, e.key) {
+			policy.entries = append(policy.entries, e)
+		} else if has(keys, e.key) {
+			zone.entries = append(zone.entries, e)
+		} else {
+			l.unknown(e, "[zone]", slices.Concat(keys, ofPolicy))
+		}
+	}
+	failed := l.read(zone, "[zone]", keys)
+	if slices.Contains(failed, "policy") {
+		b.from = ""
+	}
+	d := newDraft(l.policies[b.from])
+	l.readPolicy(policy, "[zone]", d)
+	b.Policy = d.Policy
+	if zone.find("names") == nil && zone.find("names-from") == nil {
+		l.errorf(v.at, "config-value", "[[zone]] needs names or names-from")
+	}
+	if ds := zone.find("ds"); ds != nil && len(b.names) > 1 {
+		l.errorf(ds.at, "config-value", "ds: %d zones cannot have the same keys: give each its own [[zone]]", len(b.names))
+	}
+	for _, n := range b.names {
+		name, err := domain.Parse(n.text)
+		if err != nil {
+			l.errorf(n.at, "config-value", "zone %s", err)
+			continue
+		}
+		l.addZone(b.Zone, name, n.at)
+	}
+}
+
+func (l *loader) addZone(z Zone, name domain.Name, at diag.Pos) {
+	if first, ok := l.places[name]; ok {
+		l.faults.Errorf(at, "config-zone-twice", name.String(), "the zone stands twice").At(first, "the first")
 		return
 	}
-	if l.zoneAt == nil {
-		l.zoneAt = map[domain.Name]diag.Pos{}
-	}
-	if first, ok := l.zoneAt[name]; ok {
-		l.faults.Errorf(pos, "config-zone-twice", name.String(), "the zone stands twice").At(first, "the first")
-		return
-	}
-	l.zoneAt[name] = pos
-	z.Name = name
+	l.places[name] = at
+	z.Name, z.Pos = name, at
 	if z.SOA == "" {
-		z.SOA = "soa/" + name.FileName()
+		z.SOA = path.Join(l.Paths.SOA, name.FileName())
 	}
 	if z.Primary == nil {
-		z.Primary = []string{"primary/" + name.FileName()}
+		z.Primary = []string{path.Join(l.Paths.Primary, name.FileName())}
 	}
 	l.Zones = append(l.Zones, z)
 }
 
-// zonesFromFiles makes a zone of each file in soa/.
-func (l *loader) zonesFromFiles() {
-	entries, err := os.ReadDir(filepath.Join(l.Tree, "soa"))
+// checkDS reads a DS record, whole or only its data.
+func checkDS(s string) error {
+	bad := fmt.Errorf("%q is not TAG ALGORITHM DIGEST-TYPE DIGEST", s)
+	rr, err := dns.NewRR(s)
+	if err != nil || rr == nil || rr.Header().Rrtype != dns.TypeDS {
+		rr, err = dns.NewRR(". 0 IN DS " + s)
+	}
+	ds, ok := rr.(*dns.DS)
+	if err != nil || !ok {
+		return bad
+	}
+	digest, err := hex.DecodeString(ds.Digest)
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			l.errorf(diag.Pos{File: "soa"}, "config-read", "list the zones: %s", err)
-		}
-		return
+		return bad
 	}
-	for _, e := range entries {
-		if e.IsDir() || dropping(e.Name()) {
-			continue
-		}
-		name, err := domain.FromFileName(e.Name())
-		if err != nil {
-			l.faults.Warnf(diag.Pos{File: "soa/" + e.Name()}, "no-zone-name", "", "the file is left out: %s", err)
-			continue
-		}
-		l.addZone(Zone{Policy: *l.policies[""]}, name.String(), diag.Pos{File: "soa/" + e.Name()})
+	want := map[uint8]int{dns.SHA1: 20, dns.SHA256: 32, dns.SHA384: 48}[ds.DigestType]
+	switch {
+	case want == 0:
+		return fmt.Errorf("digest type %d is not one of 1, 2, 4", ds.DigestType)
+	case len(digest) != want:
+		return fmt.Errorf("a digest of type %d has %d octets, not %d", ds.DigestType, want, len(digest))
+	case strings.ContainsAny(s, "\n\r"):
+		return errors.New("must be one line")
 	}
-}
-
-// dropping reports whether a file is what editors and version control leave.
-func dropping(name string) bool {
-	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") || name == "CVS" {
-		return true
-	}
-	for _, ext := range []string{".swp", ".swo", ".orig", ".rej", ".bak", ".tmp", ".mine"} {
-		if strings.HasSuffix(name, ext) {
-			return true
-		}
-	}
-	return false
+	return nil
 }
