@@ -24,14 +24,18 @@ func Load(fsys fs.FS, file string, apex domain.Name, private func(path string) b
 	if err != nil {
 		var faults diag.List
 		faults.Errorf(diag.Pos{File: file}, "source-missing", apex.String(), "read the primary/ fragment: %s", zone.PathlessError(err))
-		return zone.Fragment{Name: file, TTL: -1}, faults
+		return zone.Fragment{Name: file, TTL: -1, Incomplete: true}, faults
 	}
 	f, faults := zone.Parse(file, src, zone.ParseOptions{Apex: apex, Include: included{fsys, private}, Generate: true})
-	for i := range f.Records.Len() {
-		if f.Records.Type(i) == dns.TypeSOA {
-			faults.Errorf(f.Records.Pos(i), "soa-in-primary", f.Records.Name(i).String(), "SOA in a primary/ fragment: it belongs in soa/")
+	all := f.Records
+	f.Records = all.Filter(func(i int) bool {
+		if all.Type(i) != dns.TypeSOA {
+			return true
 		}
-	}
+		faults.Errorf(all.Pos(i), "soa-in-primary", all.Name(i).String(), "SOA in a primary/ fragment: it belongs in soa/")
+		f.Incomplete = true
+		return false
+	})
 	return f, faults
 }
 

@@ -20,7 +20,7 @@ func Load(fsys fs.FS, file string, apex domain.Name) (zone.Fragment, diag.List) 
 	if err != nil {
 		var faults diag.List
 		faults.Errorf(diag.Pos{File: file}, "source-missing", apex.String(), "read the soa/ fragment: %s", zone.PathlessError(err))
-		return zone.Fragment{Name: file, TTL: -1}, faults
+		return zone.Fragment{Name: file, TTL: -1, Incomplete: true}, faults
 	}
 	return zone.Parse(file, src, zone.ParseOptions{Apex: apex})
 }

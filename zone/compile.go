@@ -24,37 +24,50 @@ type Zone struct {
 	apex    domain.Name
 	records *rrset.Set // sorted; one TTL per RRset, no duplicates
 	soa     int        // index of the SOA record
+
+	incomplete bool // while it is compiled: records are missing
 }
+
+// unknownTTL stands for the $TTL of a soa/ fragment that could not be read.
+const unknownTTL = -2
 
 // Compile makes one zone of fragments. The first fragment is the soa/ one: the
 // SOA stands there and nowhere else, and its $TTL serves records of the others
 // that have neither a TTL nor a $TTL of their own. Guests are admitted after
 // the host fragments, file by file; one that does not fit is dropped whole
-// with a warning. The zone is nil when the list has an error.
+// with a warning. The zone is nil when the list has an error, or when a host
+// fragment is incomplete: then what the present records do wrong is reported,
+// but not what may only be missing.
 func Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
 	var faults diag.List
 	var sets []*rrset.Set
 	var guests []Fragment
+	z := &Zone{apex: apex, soa: -1}
 	fallback := int64(-1)
 	for i, f := range fragments {
 		if i == 0 {
 			fallback = f.TTL
+			if fallback < 0 && f.Incomplete {
+				fallback = unknownTTL
+			}
 		}
 		if f.Guest {
 			guests = append(guests, f)
 			continue
 		}
-		sets = append(sets, f.Records)
+		z.incomplete = z.incomplete || f.Incomplete
+		if f.Records != nil {
+			sets = append(sets, f.Records)
+		}
 	}
 	merged, err := rrset.Merge(sets...)
 	if err != nil {
 		faults.Errorf(diag.Pos{}, "too-large", apex.String(), "%s", err)
 		return nil, faults
 	}
-	z := &Zone{apex: apex, soa: -1}
 	z.records = normalize(merged.Sorted(), fallback, &faults)
 	z.check(&faults)
-	if faults.HasErrors() {
+	if faults.HasErrors() || z.incomplete {
 		return nil, faults
 	}
 	if len(guests) > 0 {
@@ -90,6 +103,9 @@ func rrsetTTL(s *rrset.Set, lo, hi int, fallback int64, faults *diag.List) uint3
 		v, given := s.TTL(i)
 		ttl := int64(v)
 		if !given {
+			if fallback == unknownTTL {
+				continue
+			}
 			if ttl = fallback; ttl < 0 {
 				faults.Errorf(s.Pos(i), "ttl-missing", s.Name(i).String(), "no TTL, and no $TTL in this file or in the soa/ fragment")
 				ttl = 0
@@ -113,7 +129,7 @@ func rrsetTTL(s *rrset.Set, lo, hi int, fallback int64, faults *diag.List) uint3
 		faults.Warnf(s.Pos(other), "ttl-mixed", s.Name(lo).String(), "the %s records have different TTLs, all get %d", TypeName(s.Type(lo)), lowest).
 			At(s.Pos(at), "the lowest TTL")
 	}
-	return uint32(lowest)
+	return uint32(max(lowest, 0))
 }
 
 // Apex is the name of the zone.

@@ -31,6 +31,10 @@ type Fragment struct {
 	Records *rrset.Set // in the order of the file
 	TTL     int64      // the $TTL at the end of the file, -1 without one
 	Files   []Source   // everything that was read for it
+
+	// Incomplete says that records are missing, because they had faults. Such
+	// a fragment makes no zone; what is there is checked all the same.
+	Incomplete bool
 }
 
 // Source is one file that was read and the SHA-256 of what it held.
@@ -54,7 +58,9 @@ type ParseOptions struct {
 func Parse(file string, src []byte, o ParseOptions) (Fragment, diag.List) {
 	p := &parser{o: o, ttl: -1}
 	p.file(file, src, o.Apex, 0)
-	return Fragment{Name: file, Records: p.records.Set(), TTL: p.ttl, Files: p.sources}, p.faults
+	return Fragment{
+		Name: file, Records: p.records.Set(), TTL: p.ttl, Files: p.sources, Incomplete: p.faults.HasErrors(),
+	}, p.faults
 }
 
 // ReadFile reads one whole file of a tree, refusing what is not a regular file.

@@ -73,13 +73,11 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 // accepted warnings are left out, has an error.
 func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
 	src := t.loadSources(z)
-	faults := src.faults
-	var compiled *zone.Zone
-	if !faults.HasErrors() {
-		var more diag.List
-		compiled, more = zone.Compile(z.Name, src.fragments...)
-		faults = append(faults, more...)
+	compiled, faults := zone.Compile(z.Name, src.fragments...)
+	if src.faults.HasErrors() {
+		compiled = nil
 	}
+	faults = append(src.faults, faults...)
 	faults = slices.DeleteFunc(faults, func(d diag.Diagnostic) bool {
 		return d.Severity == diag.Warning && slices.Contains(z.Policy.Accept, d.Code)
 	})

@@ -202,6 +202,18 @@ func (s *Set) Edit(f func(i int) (ttl uint32, keep bool)) *Set {
 	return out
 }
 
+// Filter gives a copy of the index of s without the records for which keep is
+// false. TTLs that were left open stay open.
+func (s *Set) Filter(keep func(i int) bool) *Set {
+	out := &Set{chunks: s.chunks, files: s.files}
+	for i, e := range s.index {
+		if keep(i) {
+			out.index = append(out.index, e)
+		}
+	}
+	return out
+}
+
 // WithRdata gives a copy of s in which record i has other rdata. The other
 // records share their bytes with s.
 func (s *Set) WithRdata(i int, rdata []byte) (*Set, error) {
