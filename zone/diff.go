@@ -3,6 +3,7 @@ package zone
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 
 	"github.com/miekg/dns"
 
@@ -13,9 +14,20 @@ import (
 
 // Change is one record that two zones do not share.
 type Change struct {
-	Added  bool     `json:"added"` // else removed
-	Record string   `json:"record"`
-	Pos    diag.Pos `json:"-"` // where it stands, for an added one
+	Added  bool // else removed
+	Record string
+	Pos    diag.Pos // where it stands, for an added one
+}
+
+// MarshalJSON puts the place into the names that a diagnostic has for it.
+func (c Change) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Added  bool   `json:"added"`
+		Record string `json:"record"`
+		File   string `json:"file,omitempty"`
+		Line   int    `json:"line,omitempty"`
+		Column int    `json:"column,omitempty"`
+	}{c.Added, c.Record, c.Pos.File, c.Pos.Line, c.Pos.Column})
 }
 
 // Diff lists the records that stand in one of two zones only, in canonical

@@ -36,7 +36,7 @@ func (p *pass) delegation(j *job, z *zone.Zone, f *guard.Facts) {
 		}
 		return
 	}
-	if !f.First || !f.Signed {
+	if !f.First || !f.Signed || len(p.tree.keys.Files(j.z.Name)) == 0 { // without keys there is nothing to compare
 		return
 	}
 	switch {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"zonebuild/internal/cli"
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
@@ -88,7 +89,7 @@ type KeyOptions struct {
 func (t *Tree) MakeKeys(apex domain.Name, o KeyOptions) ([]dnssec.Key, error) {
 	z := t.Config.Find(apex)
 	if z == nil {
-		return nil, fmt.Errorf("make keys for %s: the zone is not in the tree", apex)
+		return nil, cli.Usagef("zone %s is not in the tree", apex)
 	}
 	if len(t.keys.Files(apex)) > 0 {
 		return nil, fmt.Errorf("make keys for %s: it has keys", apex)
