@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -50,6 +51,9 @@ func (p *program) verifyCommand() *ucli.Command {
 			}
 			if err != nil {
 				return err
+			}
+			if slices.ContainsFunc(faults, func(d diag.Diagnostic) bool { return d.Code == "read" }) {
+				return cli.Exit(cli.ExitFailed) // nothing was checked
 			}
 			if faults.HasErrors() {
 				return cli.Exit(cli.ExitNo)
