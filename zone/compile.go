@@ -24,12 +24,15 @@ type Zone struct {
 	apex    domain.Name
 	records *rrset.Set // sorted; one TTL per RRset, no duplicates
 	soa     int        // index of the SOA record
-
-	incomplete bool // while it is compiled: records are missing
 }
 
 // unknownTTL stands for the $TTL of a soa/ fragment that could not be read.
 const unknownTTL = -2
+
+// Compile is Rules.Compile for a zone of which no policy asks anything.
+func Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
+	return Rules{}.Compile(apex, fragments...)
+}
 
 // Compile makes one zone of fragments. The first fragment is the soa/ one: the
 // SOA stands there and nowhere else, and its $TTL serves records of the others
@@ -38,11 +41,11 @@ const unknownTTL = -2
 // with a warning. The zone is nil when the list has an error, or when a host
 // fragment is incomplete: then what the present records do wrong is reported,
 // but not what may only be missing.
-func Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
+func (r Rules) Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
 	var faults diag.List
 	var sets []*rrset.Set
 	var guests []Fragment
-	z := &Zone{apex: apex, soa: -1}
+	c := &checker{name: apex, apex: []byte(apex.Wire()), soa: -1, rules: r, faults: &faults}
 	fallback := int64(-1)
 	for i, f := range fragments {
 		if i == 0 {
@@ -55,7 +58,7 @@ func Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
 			guests = append(guests, f)
 			continue
 		}
-		z.incomplete = z.incomplete || f.Incomplete
+		c.incomplete = c.incomplete || f.Incomplete
 		if f.Records != nil {
 			sets = append(sets, f.Records)
 		}
@@ -65,9 +68,11 @@ func Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
 		faults.Errorf(diag.Pos{}, "too-large", apex.String(), "%s", err)
 		return nil, faults
 	}
-	z.records = normalize(merged.Sorted(), fallback, &faults)
-	z.check(&faults)
-	if faults.HasErrors() || z.incomplete {
+	c.s = normalize(merged.Sorted(), fallback, &faults)
+	c.errors()
+	z := &Zone{apex: apex, records: c.s, soa: c.soa}
+	if faults.HasErrors() || c.incomplete {
+		c.warnings()
 		return nil, faults
 	}
 	if len(guests) > 0 {
@@ -75,7 +80,9 @@ func Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
 			faults.Errorf(diag.Pos{}, "too-large", apex.String(), "%s", err)
 			return nil, faults
 		}
+		c.s, c.soa = z.records, z.soa
 	}
+	c.warnings()
 	return z, faults
 }
 

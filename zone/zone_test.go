@@ -19,12 +19,17 @@ ns1 A 192.0.2.1
 // compile compiles primary text beside soaText.
 func compile(t *testing.T, primary string) (*Zone, diag.List) {
 	t.Helper()
+	return compileBy(t, Rules{}, soaText, primary)
+}
+
+func compileBy(t *testing.T, r Rules, soaText, primary string) (*Zone, diag.List) {
+	t.Helper()
 	apex := domain.MustParse("example.org")
 	tree := fstest.MapFS{"inc/a": {Data: []byte("inc A 192.0.2.9\n")}, "inc/loop": {Data: []byte("$INCLUDE inc/loop\n")}}
 	s, faults := Parse("soa/example.org", []byte(soaText), ParseOptions{Apex: apex})
 	p, more := Parse("primary/example.org", []byte(primary), ParseOptions{Apex: apex, Include: tree, Generate: true})
 	faults = append(faults, more...)
-	z, more := Compile(apex, s, p)
+	z, more := r.Compile(apex, s, p)
 	faults = append(faults, more...)
 	faults.Sort()
 	if faults.HasErrors() {
@@ -49,8 +54,8 @@ p:2:8: b.example.org.: AAAA: "::g" is not an IPv6 address [rdata]
 p:4:1: d.example.org.: TXT: no rdata [rdata]
 `},
 		{"second soa", "@ SOA a b 1 2 3 4 5\n", "soa/example.org:2:1: example.org.: second SOA [soa-second] (the first at p:1:1)\n"},
-		{"cname", "w CNAME a\nw A 192.0.2.1\n", "p:1:1: w.example.org.: CNAME and other data [cname-other-data] (other data at p:2:1)\n"},
-		{"two cnames", "w CNAME a\nw CNAME b\n", "p:2:1: w.example.org.: second CNAME [cname-second] (the first at p:1:1)\n"},
+		{"cname", "w CNAME ns1\nw A 192.0.2.1\n", "p:1:1: w.example.org.: CNAME and other data [cname-other-data] (other data at p:2:1)\n"},
+		{"two cnames", "w CNAME ns1\nw CNAME WWW.example.net.\n", "p:2:1: w.example.org.: second CNAME [cname-second] (the first at p:1:1)\n"},
 		{"out of zone", "www.example.com. A 192.0.2.1\n", "p:1:1: www.example.com.: owner is outside the zone example.org. [out-of-zone]\n"},
 		{"class", "a CH TXT x\na CLASS3 TXT x\na CLASS1 TXT y\n", "p:1:3: class \"CH\": only IN is compiled [class]\np:2:3: class \"CLASS3\": only IN is compiled [class]\n"},
 		{"dnssec", "a RRSIG A 13 2 1 1 1 1 a. aa==\n@ NSEC a. A\n", "p:1:1: a.example.org.: RRSIG in the input: the signer makes it [dnssec-in-input]\np:2:1: example.org.: NSEC in the input: the signer makes it [dnssec-in-input]\n"},
@@ -99,7 +104,7 @@ func TestWrite(t *testing.T) {
 	AAAA 2001:DB8::1
 *.apps 60 CNAME WWW
 $ORIGIN sub
-@ MX 10 Mail
+@ MX 10 Mail.example.net.
 $ORIGIN .
 txt.example.org TXT "a;b" c\ d "\"q\" \200"
 h.example.org CAA 0 issue "ca.example; x=y"
@@ -126,7 +131,7 @@ ns1.example.org.	3600	IN	A	192.0.2.1
 p01.example.org.	3600	IN	A	192.0.2.1
 p02.example.org.	3600	IN	A	192.0.2.2
 s.example.org.	3600	IN	HTTPS	1 . alpn="h2,h3" ipv4hint="192.0.2.1"
-sub.example.org.	3600	IN	MX	10 mail.sub.example.org.
+sub.example.org.	3600	IN	MX	10 mail.example.net.
 txt.example.org.	3600	IN	TXT	"a;b" "c d" "\"q\" \200"
 u.example.org.	3600	IN	TYPE65280	\# 3 abcdef
 www.example.org.	3600	IN	A	192.0.2.2
@@ -141,5 +146,82 @@ www.example.org.	3600	IN	AAAA	2001:db8::1
 	}
 	if b.String() != want {
 		t.Errorf("got\n%swant\n%s", &b, want)
+	}
+}
+
+func TestLint(t *testing.T) {
+	tests := []struct{ name, src, want string }{
+		{"wildcard NS", "*.x NS ns1\n*.y DS 1 13 1 0000000000000000000000000000000000000000\n", `p:1:1: *.x.example.org.: NS at a wildcard: no delegation is made of it [wildcard-delegation]
+p:2:1: *.y.example.org.: DS without NS [ds-without-ns]
+p:2:1: *.y.example.org.: DS at a wildcard: no delegation is made of it [wildcard-delegation]
+`},
+		{"large", "$GENERATE 1-9000 a TXT \"${0,5,d} 0123456789\"\n$GENERATE 1-2000 b AAAA 2001:db8::${0,1,x}\n", "p:1:1: a.example.org.: the 9000 TXT records need a message of 261031 octets, at most 65535 are possible [rrset-too-large]\n"},
+		{"refresh", "a 604800 A 192.0.2.1\nb 604799 A 192.0.2.1\nc 86400 A 192.0.2.1\n", `p:1:1: a.example.org.: TTL 604800 is not below the policy's refresh of 604800 seconds: a cache would keep expired signatures [ttl-refresh]
+p:2:1: warning: b.example.org.: TTL 604799 is more than the policy's max-ttl of 86400 seconds [ttl-above-max]
+`},
+		{"glue", "sub NS ns.sub\n@ NS ns2\n@ NS ns.sub\nother NS ns.sub\nother NS www\nwww TXT x\nalias CNAME ns1\nthird NS alias\n", `p:1:1: sub.example.org.: NS ns.sub.example.org. is below this delegation and has no address here [glue-missing]
+p:2:1: example.org.: NS ns2.example.org. is in this zone and has no address [glue-missing]
+p:3:1: example.org.: NS ns.sub.example.org. is below the delegation sub.example.org. and has no address here [glue-missing]
+p:4:1: warning: other.example.org.: NS ns.sub.example.org. is below the delegation sub.example.org. and has no address here: it is found only while that one works [glue-sibling]
+p:5:1: warning: other.example.org.: NS www.example.org.: the name has no address [target-missing]
+p:8:1: warning: third.example.org.: NS alias.example.org. is an alias: write the name that it stands for [target-cname]
+`},
+		{"wildcard serves", "@ NS a.w\n*.w A 192.0.2.1\n@ MX 10 b.w\nd CNAME c.w\n*.v CNAME ns1\n@ MX 20 c.v\n", "p:6:1: warning: example.org.: MX c.v.example.org. is an alias: write the name that it stands for [target-cname]\n"},
+		{"occluded", "sub NS ns.sub\nns.sub A 192.0.2.1\nns.sub TXT x\nsub TXT y\nsub A 192.0.2.1\nwww.sub A 192.0.2.1\na.b.sub NS ns1\nself NS self\nself A 192.0.2.9\nself DS 1 13 1 0000000000000000000000000000000000000000\n", `p:3:1: ns.sub.example.org.: the delegation sub.example.org. hides this TXT record [occluded] (the delegation at p:1:1)
+p:4:1: sub.example.org.: the delegation sub.example.org. hides this TXT record [occluded] (the delegation at p:1:1)
+p:5:1: sub.example.org.: the delegation sub.example.org. hides this A record [occluded] (the delegation at p:1:1)
+p:6:1: www.sub.example.org.: the delegation sub.example.org. hides this A record [occluded] (the delegation at p:1:1)
+p:7:1: a.b.sub.example.org.: the delegation sub.example.org. hides this NS record [occluded] (the delegation at p:1:1)
+`},
+		{"dangling", `a CNAME nosuch
+b MX 10 nosuch
+c SRV 0 0 1 nosuch
+d HTTPS 1 NoSuch
+e NS nosuch
+f CNAME ent
+x.ent A 192.0.2.1
+g MX 0 .
+h SRV 0 0 0 .
+i HTTPS 1 . alpn=h2
+j CNAME anywhere.example.net.
+k CNAME below.e
+l DNAME ns1
+m CNAME under.l
+n SVCB 0 text
+text TXT x
+`, `p:1:1: warning: a.example.org.: CNAME nosuch.example.org.: no such name in this zone [target-missing]
+p:2:1: warning: b.example.org.: MX nosuch.example.org.: no such name in this zone [target-missing]
+p:3:1: warning: c.example.org.: SRV nosuch.example.org.: no such name in this zone [target-missing]
+p:4:1: warning: d.example.org.: HTTPS nosuch.example.org.: no such name in this zone [target-missing]
+p:5:1: warning: e.example.org.: NS nosuch.example.org.: no such name in this zone [target-missing]
+p:6:1: warning: f.example.org.: CNAME ent.example.org.: the name has no records [target-missing]
+p:15:1: warning: n.example.org.: SVCB text.example.org.: the name has no address [target-missing]
+`},
+		{"alias", "a CNAME ns1\n@ MX 10 a\nb SRV 0 0 1 a\n", "p:2:1: warning: example.org.: MX a.example.org. is an alias: write the name that it stands for [target-cname]\n"},
+		{"twice", "www.example.org A 192.0.2.1\nb CNAME ns1.example.org\n@ NS ns1.example.org.example.org.\nxexample.org A 192.0.2.1\n", `p:1:1: warning: www.example.org.example.org.: the name holds the apex twice: is a final dot missing? [apex-repeated]
+p:2:1: warning: b.example.org.: CNAME ns1.example.org.example.org.: the name holds the apex twice: is a final dot missing? [apex-repeated]
+p:3:1: warning: example.org.: NS ns1.example.org.example.org.: the name holds the apex twice: is a final dot missing? [apex-repeated]
+p:3:1: example.org.: NS ns1.example.org.example.org. is in this zone and has no address [glue-missing]
+`},
+		{"hidden wildcard", "* A 192.0.2.1\n_25._tcp.mail TLSA 3 1 1 0000000000000000000000000000000000000000000000000000000000000000\n_acme-challenge.www 60 TXT x\nhas A 192.0.2.1\n_acme-challenge.has TXT x\n_443._tcp.mail TLSA 3 1 1 0000000000000000000000000000000000000000000000000000000000000000\n", `p:2:1: warning: _25._tcp.mail.example.org.: makes mail.example.org. exist, so that the wildcard *.example.org. no longer answers for it [wildcard-hidden] (the wildcard at p:1:1)
+p:3:1: warning: _acme-challenge.www.example.org.: makes www.example.org. exist, so that the wildcard *.example.org. no longer answers for it [wildcard-hidden] (the wildcard at p:1:1)
+`},
+		{"spf", "@ TXT \"v=spf1 ip4:192.0.2.0/24 \" \"-all\"\n@ TXT \"v=spf1 -all\"\nb TXT \"other\" \"text\"\n", "p:1:1: warning: example.org.: the SPF text of 28 octets is split into strings, which are joined without a space [spf-split]\n"},
+		{"negative", "_acme-challenge.www 60 TXT x\nwww A 192.0.2.1\n", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, faults := compileBy(t, Rules{Refresh: 604800, MaxTTL: 86400}, strings.Replace(soaText, "1209600", "518400", 1), tt.src)
+			if got := lines(faults); got != tt.want {
+				t.Errorf("got\n%swant\n%s", got, tt.want)
+			}
+		})
+	}
+	_, faults := compileBy(t, Rules{Refresh: 604800, MaxTTL: 86400}, strings.Replace(soaText, "1209600 300", "518401 301", 1), "_acme-challenge TXT x\n")
+	want := `soa/example.org:2:1: warning: example.org.: the negative TTL of 301 seconds (MINIMUM, or the SOA's own TTL) is more than 300: challenges of dns-01 are seen late [negative-ttl]
+soa/example.org:2:1: warning: example.org.: EXPIRE 518401 is more than refresh minus max-ttl (518400 seconds): a secondary would serve expired signatures [soa-expire]
+`
+	if got := lines(faults); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

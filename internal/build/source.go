@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"zonebuild/internal/config"
 	"zonebuild/internal/diag"
@@ -73,7 +74,7 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 // accepted warnings are left out, has an error.
 func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
 	src := t.loadSources(z)
-	compiled, faults := zone.Compile(z.Name, src.fragments...)
+	compiled, faults := rulesOf(&z.Policy).Compile(z.Name, src.fragments...)
 	if src.faults.HasErrors() {
 		compiled = nil
 	}
@@ -83,6 +84,15 @@ func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
 	})
 	faults.Sort()
 	return compiled, src, faults
+}
+
+// rulesOf is what a policy asks of the records.
+func rulesOf(p *config.Policy) zone.Rules {
+	r := zone.Rules{MaxTTL: uint32(p.MaxTTL / time.Second)}
+	if p.Sign != config.SignFalse {
+		r.Refresh = uint32(p.Refresh / time.Second)
+	}
+	return r
 }
 
 func recordsOf(f zone.Fragment) int {
