@@ -2,7 +2,6 @@ package dnssec
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,8 +30,8 @@ type Plan struct {
 	prev   *Previous
 
 	zoneSigners, keySigners []int      // indexes of keys
-	denial                  *rrset.Set // the NSEC records
-	dnskeys                 *rrset.Set // the DNSKEY RRset
+	denial                  *rrset.Set // the NSEC or NSEC3 records
+	made                    *rrset.Set // the records of the apex that the signer makes
 	items                   []item     // RRsets in output order
 	slots                   []int32    // per item and signer: record of prev whose RRSIG is kept, or -1
 }
@@ -41,7 +40,7 @@ type Plan struct {
 const (
 	fromZone = iota
 	fromDenial
-	fromKeys
+	fromMade
 )
 
 // item is one RRset of the output.
@@ -61,15 +60,27 @@ func NewPlan(z *zone.Zone, keys []Key, policy Policy, prev *Previous, now time.T
 	if err := p.chooseSigners(); err != nil {
 		return nil, err
 	}
-	if err := p.buildDNSKEY(); err != nil {
+	if err := p.buildChain(); err != nil {
 		return nil, err
 	}
-	if err := p.buildNSEC(); err != nil {
-		return nil, err
-	}
-	changedRRsets := p.layOut()
-	p.explain(changedRRsets)
+	p.explain(p.layOut())
 	return p, nil
+}
+
+// buildChain makes the signer's records: those of the apex, whose types the chain
+// shows, and the chain itself.
+func (p *Plan) buildChain() error {
+	if p.policy.Denial == NSEC {
+		if err := p.buildMade(nil); err != nil {
+			return err
+		}
+		return p.buildNSEC()
+	}
+	names, salt := p.chooseNames(hashName)
+	if err := p.buildMade(salt); err != nil {
+		return err
+	}
+	return p.buildNSEC3(names, salt)
 }
 
 func (p *Plan) chooseSigners() error {
@@ -105,85 +116,10 @@ func (p *Plan) chooseSigners() error {
 	return nil
 }
 
-func (p *Plan) buildDNSKEY() error {
-	var b rrset.Builder
-	for i := range p.keys {
-		if !p.keys[i].Published {
-			continue
-		}
-		rdata, err := dnskeyRdata(&p.keys[i].DNSKEY)
-		if err != nil {
-			return err
-		}
-		if err := b.Add([]byte(p.zone.Apex().Wire()), dns.TypeDNSKEY, int64(p.policy.DNSKEYTTL), rdata, rrset.Pos{}); err != nil {
-			return err
-		}
-	}
-	p.dnskeys = b.Set().Sorted()
-	return nil
-}
-
-func dnskeyRdata(k *dns.DNSKEY) ([]byte, error) {
-	b := binary.BigEndian.AppendUint16(nil, k.Flags)
-	b = append(b, k.Protocol, k.Algorithm)
-	return base64.StdEncoding.AppendDecode(b, []byte(k.PublicKey))
-}
-
-func dnskeyFromRdata(apex domain.Name, rdata []byte) dns.DNSKEY {
-	return dns.DNSKEY{
-		Hdr:       dns.RR_Header{Name: apex.String(), Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET},
-		Flags:     binary.BigEndian.Uint16(rdata),
-		Protocol:  rdata[2],
-		Algorithm: rdata[3],
-		PublicKey: base64.StdEncoding.EncodeToString(rdata[4:]),
-	}
-}
-
-// buildNSEC makes the denial chain: one NSEC at every name that has
-// authoritative data or is a delegation point (RFC 4035 §2.3).
-func (p *Plan) buildNSEC() error {
-	var b rrset.Builder
-	var owner, rdata []byte
-	var types []uint16
-	apex := []byte(p.zone.Apex().Wire())
-	soaTTL, _ := p.zone.Records().TTL(p.zone.SOA())
-	ttl := int64(min(soaTTL, p.zone.Minimum())) // RFC 9077 §3.2
-	flush := func(next []byte) error {
-		if owner == nil {
-			return nil
-		}
-		rdata = zone.AppendBitmap(append(rdata[:0], next...), types)
-		return b.Add(owner, dns.TypeNSEC, ttl, rdata, rrset.Pos{})
-	}
-	s := p.zone.Records()
-	for n := range p.zone.Nodes() {
-		if n.Standing == zone.Below {
-			continue
-		}
-		if err := flush(s.Owner(n.Lo)); err != nil {
-			return err
-		}
-		owner, types = s.Owner(n.Lo), types[:0]
-		for i := n.Lo; i < n.Hi; i = s.RRsetEnd(i) {
-			if t := s.Type(i); n.Signs(t) || t == dns.TypeNS {
-				types = append(types, t)
-			}
-		}
-		types = append(types, dns.TypeRRSIG, dns.TypeNSEC)
-		if bytes.Equal(owner, apex) {
-			types = append(types, dns.TypeDNSKEY)
-		}
-	}
-	if err := flush(apex); err != nil {
-		return err
-	}
-	p.denial = b.Set() // built in order
-	return nil
-}
-
 // layOut puts the RRsets into output order and looks for each signature in the
-// previous zone. It returns the number of RRsets that are new or other.
-func (p *Plan) layOut() (changed int) {
+// previous zone. It reports whether the denial chain has a record that is new or
+// other.
+func (p *Plan) layOut() (changedDenial bool) {
 	c := cursor{}
 	if p.prev != nil {
 		c.s = p.prev.records
@@ -191,55 +127,68 @@ func (p *Plan) layOut() (changed int) {
 	s := p.zone.Records()
 	denial := 0
 	soaLo, soaHi := p.zone.SOA(), p.zone.SOA()+1
+	// upTo adds the records of the chain whose owners come before that of
+	// record i of the zone; those of NSEC3 stand between the names.
+	upTo := func(i int) {
+		for ; denial < p.denial.Len(); denial++ {
+			owner := p.denial.Owner(denial)
+			if i < s.Len() && domain.Compare(owner, s.Owner(i)) >= 0 {
+				return
+			}
+			c.seek(owner)
+			changedDenial = !p.add(&c, fromDenial, denial, denial+1, true) || changedDenial
+		}
+	}
 	for n := range p.zone.Nodes() {
 		owner := s.Owner(n.Lo)
 		c.seek(owner)
 		atApex := n.Lo <= soaLo && soaLo < n.Hi
 		if atApex {
-			changed += p.add(&c, fromZone, soaLo, soaHi, true)
+			p.add(&c, fromZone, soaLo, soaHi, true)
 		}
 		for lo := n.Lo; lo < n.Hi; {
 			hi := s.RRsetEnd(lo)
 			if lo != soaLo {
-				changed += p.add(&c, fromZone, lo, hi, n.Signs(s.Type(lo)))
+				p.add(&c, fromZone, lo, hi, n.Signs(s.Type(lo)))
 			}
 			lo = hi
 		}
 		if atApex {
-			p.add(&c, fromKeys, 0, p.dnskeys.Len(), true)
+			for lo := 0; lo < p.made.Len(); {
+				hi := p.made.RRsetEnd(lo)
+				p.add(&c, fromMade, lo, hi, true)
+				lo = hi
+			}
 		}
-		if n.Standing != zone.Below {
-			changed += p.add(&c, fromDenial, denial, denial+1, true)
-			denial++
-		}
+		upTo(n.Hi)
 	}
-	return changed
+	return changedDenial
 }
 
 func (p *Plan) set(from uint8) *rrset.Set {
 	switch from {
 	case fromDenial:
 		return p.denial
-	case fromKeys:
-		return p.dnskeys
+	case fromMade:
+		return p.made
 	}
 	return p.zone.Records()
 }
 
 func (p *Plan) signers(it item) []int {
-	if it.from == fromKeys {
+	if it.from == fromMade && ofKeys(p.made.Type(int(it.lo))) {
 		return p.keySigners
 	}
 	return p.zoneSigners
 }
 
-// add appends an RRset and settles its signatures; it returns 1 if the previous
-// zone had another RRset there.
-func (p *Plan) add(c *cursor, from uint8, lo, hi int, signed bool) int {
+// add appends an RRset and settles its signatures. It reports whether the
+// previous zone had this RRset too.
+func (p *Plan) add(c *cursor, from uint8, lo, hi int, signed bool) (same bool) {
 	it := item{lo: int32(lo), hi: int32(hi), slot: -1, from: from}
 	s := p.set(from)
 	typ := s.Type(lo)
-	same := c.s != nil && p.sameRRset(c, s, lo, hi)
+	same = c.s != nil && p.sameRRset(c, s, lo, hi)
 	if signed {
 		it.slot = int32(len(p.slots))
 		for _, k := range p.signers(it) {
@@ -254,10 +203,7 @@ func (p *Plan) add(c *cursor, from uint8, lo, hi int, signed bool) int {
 		}
 	}
 	p.items = append(p.items, it)
-	if same {
-		return 0
-	}
-	return 1
+	return same
 }
 
 // account counts a signature and, for a kept one, moves Next to the instant at
@@ -278,7 +224,7 @@ func (p *Plan) account(prev *rrset.Set, kept int32, same bool) {
 }
 
 // sameRRset reports whether the previous zone has this very RRset. The serial
-// of an SOA does not count.
+// of an SOA does not count, nor do the serial and the digest of a ZONEMD.
 func (p *Plan) sameRRset(c *cursor, s *rrset.Set, lo, hi int) bool {
 	plo, phi := c.rrset(s.Type(lo))
 	if phi-plo != hi-lo {
@@ -290,6 +236,12 @@ func (p *Plan) sameRRset(c *cursor, s *rrset.Set, lo, hi int) bool {
 			return false
 		}
 		a, b := c.s.Rdata(plo+i), s.Rdata(lo+i)
+		if s.Type(lo) == dns.TypeZONEMD {
+			if len(a) != len(b) || a[4] != b[4] || a[5] != b[5] {
+				return false
+			}
+			continue
+		}
 		if s.Type(lo) == dns.TypeSOA {
 			n := len(a) - 20
 			if len(a) != len(b) || !bytes.Equal(a[:n], b[:n]) || !bytes.Equal(a[n+4:], b[n+4:]) {
@@ -335,7 +287,7 @@ func labels(owner []byte) uint8 {
 	return uint8(n)
 }
 
-func (p *Plan) explain(changedRRsets int) {
+func (p *Plan) explain(changedDenial bool) {
 	switch {
 	case p.prev == nil:
 		p.Changed = true
@@ -344,15 +296,30 @@ func (p *Plan) explain(changedRRsets int) {
 	case !zone.Equal(p.prev.Zone, p.zone):
 		p.Changed = true
 		p.Reasons = append(p.Reasons, "the records changed")
-	case changedRRsets > 0:
+	case changedDenial:
 		p.Reasons = append(p.Reasons, "the denial chain changed")
 	}
-	c := cursor{s: p.prev.records}
-	c.seek([]byte(p.zone.Apex().Wire()))
-	if !p.sameRRset(&c, p.dnskeys, 0, p.dnskeys.Len()) {
-		p.Reasons = append(p.Reasons, "the DNSKEY set changed")
-	}
+	p.explainMade()
 	if p.Due > 0 {
 		p.Reasons = append(p.Reasons, fmt.Sprintf("%d signatures are due", p.Due))
 	}
 }
+
+// explainMade names the sets of the apex that the signer made otherwise before,
+// or made and makes no more.
+func (p *Plan) explainMade() {
+	c := cursor{s: p.prev.records}
+	c.seek(p.apex())
+	same := map[uint16]bool{}
+	for lo := 0; lo < p.made.Len(); lo = p.made.RRsetEnd(lo) {
+		same[p.made.Type(lo)] = p.sameRRset(&c, p.made, lo, p.made.RRsetEnd(lo))
+	}
+	for _, typ := range []uint16{dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeNSEC3PARAM, dns.TypeZONEMD} {
+		lo, hi := c.rrset(typ)
+		if is, makes := same[typ]; makes && !is || !makes && hi > lo {
+			p.Reasons = append(p.Reasons, fmt.Sprintf("the %s set changed", zone.TypeName(typ)))
+		}
+	}
+}
+
+func (p *Plan) apex() []byte { return []byte(p.zone.Apex().Wire()) }

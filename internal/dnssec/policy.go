@@ -19,6 +19,9 @@ type Policy struct {
 	InceptionOffset time.Duration // how far before signing a signature begins
 	Spread          time.Duration // period over which expirations are spread, 0 = not at all
 	DNSKEYTTL       uint32        // seconds
+	Denial          Denial
+	CDS             CDS
+	ZoneMD          uint8 // hash algorithm of RFC 8976 §5.3, 0 = no ZONEMD
 }
 
 // expiration is the latest instant T ≤ signed + validity with T ≡ hash(owner,

@@ -24,6 +24,7 @@ type Signed struct {
 	zone  *zone.Zone // with the new serial
 	sigs  []byte     // the new signatures, one behind the other
 	where []uint64   // per slot: offset in sigs, of a new one
+	made  *rrset.Set // plan.made, with the digest of the zone
 
 	Records    int       // without signatures
 	Signatures int       // all of them
@@ -37,13 +38,13 @@ type Signed struct {
 const batch = 64
 
 // Sign makes the signatures of a plan for a zone with the given serial. The
-// SOA is always signed anew. The ledger says what each new signature covers.
+// SOA is always signed anew, and so is the ZONEMD, after all others. The ledger says what each new signature covers.
 func Sign(p *Plan, serial uint32) (*Signed, *verify.Ledger, error) {
 	z, err := p.zone.WithSerial(serial)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Signed{plan: p, zone: z, where: make([]uint64, len(p.slots))}
+	s := &Signed{plan: p, zone: z, where: make([]uint64, len(p.slots)), made: p.made}
 	var size uint64
 	var todo []int32 // items with a new signature
 	for i := range p.items {
@@ -51,16 +52,17 @@ func Sign(p *Plan, serial uint32) (*Signed, *verify.Ledger, error) {
 		if it.slot < 0 {
 			continue
 		}
+		last := it.from == fromMade && p.made.Type(int(it.lo)) == dns.TypeZONEMD
 		fresh := false
 		for j, k := range p.signers(*it) {
 			slot := int(it.slot) + j
-			if it.from == fromZone && int(it.lo) == z.SOA() {
+			if last || it.from == fromZone && int(it.lo) == z.SOA() {
 				p.slots[slot] = -1
 			}
 			if p.slots[slot] >= 0 {
 				continue
 			}
-			fresh = true
+			fresh = !last
 			s.where[slot] = size
 			size += uint64(signatureSize(&p.keys[k]))
 		}
@@ -72,6 +74,11 @@ func Sign(p *Plan, serial uint32) (*Signed, *verify.Ledger, error) {
 	marks, err := s.run(todo)
 	if err != nil {
 		return nil, nil, err
+	}
+	if p.policy.ZoneMD != 0 {
+		if marks, err = s.setDigest(marks); err != nil {
+			return nil, nil, err
+		}
 	}
 	s.count()
 	s.New = len(marks)
@@ -129,10 +136,13 @@ func (s *Signed) run(todo []int32) ([]verify.Mark, error) {
 type scratch struct{ data, sig []byte }
 
 func (s *Signed) set(it item) *rrset.Set {
-	if it.from == fromZone {
+	switch it.from {
+	case fromZone:
 		return s.zone.Records()
+	case fromMade:
+		return s.made
 	}
-	return s.plan.set(it.from)
+	return s.plan.denial
 }
 
 func (s *Signed) signItem(it item, buf *scratch, marks *[]verify.Mark) error {
