@@ -11,6 +11,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"zonebuild/internal/config"
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/durable"
@@ -133,6 +135,9 @@ func signPolicy(p *config.Policy) dnssec.Policy {
 	return dnssec.Policy{
 		Validity: p.Validity, Refresh: p.Refresh, InceptionOffset: p.InceptionOffset,
 		Spread: p.Spread, DNSKEYTTL: uint32(p.DNSKEYTTL / time.Second),
+		Denial: map[string]dnssec.Denial{"nsec3": dnssec.NSEC3, "nsec3-opt-out": dnssec.NSEC3OptOut}[p.Denial],
+		CDS:    map[string]dnssec.CDS{"true": dnssec.PublishCDS, "delete": dnssec.DeleteCDS}[p.CDS],
+		ZoneMD: map[string]uint8{"sha384": dns.ZoneMDHashAlgSHA384, "sha512": dns.ZoneMDHashAlgSHA512}[p.ZoneMD],
 	}
 }
 

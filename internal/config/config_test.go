@@ -56,8 +56,7 @@ zonebuild.toml:3:22: ds: "x" is not TAG ALGORITHM DIGEST-TYPE DIGEST [config-val
 		{"paths", "[paths]\nkeys = \"soa\"\nsigned = \"../x\"\n", `zonebuild.toml:2:8: soa and keys are the same directory [config-value]
 zonebuild.toml:3:10: signed: "../x" leads out of the tree: write the whole path [config-value]
 `},
-		{"unsupported", "[policy]\ndenial = \"nsec3\"\n[policy.x]\nzonemd = true\ndenial = \"nsec\"\n",
-			"zonebuild.toml:2:1: denial = \"nsec3\" is not implemented yet [config-unsupported]\nzonebuild.toml:4:1: zonemd is not implemented yet [config-unsupported]\n"},
+		{"unsupported", "[policy.x]\nsign = \"external\"\n", "zonebuild.toml:2:1: sign = \"external\" is not implemented yet [config-unsupported]\n"},
 		{"zones", "[[zone]]\nnames = [\"a.example\", \"A.example.\"]\n[[zone]]\npolicy = \"no\"\nsoa = 1\n",
 			`zonebuild.toml:2:23: a.example.: the zone stands twice [config-zone-twice] (the first at zonebuild.toml:2:10)
 zonebuild.toml:3:3: [[zone]] needs names or names-from [config-value]

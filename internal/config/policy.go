@@ -149,9 +149,6 @@ func (p *Policy) unsupported() (out []misfit) {
 			out = append(out, misfit{strings.Fields(keys), what + " is not implemented yet"})
 		}
 	}
-	not(p.Sign == SignTrue && p.Denial != "nsec", "denial sign", fmt.Sprintf("denial = %q", p.Denial))
-	not(p.ZoneMD != "", "zonemd", "zonemd")
-	not(p.CDS != "false", "cds", "cds")
 	not(p.Sign == SignExternal, "sign", `sign = "external"`)
 	return out
 }

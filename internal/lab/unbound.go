@@ -17,6 +17,7 @@ type UnboundOptions struct {
 	Anchors []string          // trust anchors: DS or DNSKEY records in presentation format
 	Now     time.Time         // the instant of the validation; zero = the clock's
 	Server  string            // more lines of the server: clause
+	Files   map[string]string // zone → file that it serves itself, once the ZONEMD in it is right
 }
 
 // Resolver is a running Unbound of the test's.
@@ -108,6 +109,9 @@ func (r *Resolver) config(o UnboundOptions) string {
 			r.t.Fatalf("stub %s: %v", zone, err)
 		}
 		fmt.Fprintf(&b, "stub-zone:\n\tname: %q\n\tstub-addr: %s@%s\n\tstub-prime: no\n", zone, host, port)
+	}
+	for _, zone := range slices.Sorted(maps.Keys(o.Files)) {
+		fmt.Fprintf(&b, "auth-zone:\n\tname: %q\n\tzonefile: %q\n\tzonemd-check: yes\n\tzonemd-reject-absence: yes\n\tfallback-enabled: no\n", zone, o.Files[zone])
 	}
 	return b.String()
 }
