@@ -77,8 +77,11 @@ func (p *program) statusCommand() *ucli.Command {
 		Usage:       "show per zone what is published, its keys, its alarms and what happens next",
 		ArgsUsage:   "[ZONE...]",
 		Description: "Exit status 4 if a zone has an alarm.\n\nExample: zonebuild -C /srv/dns status --json",
-		Flags:       []ucli.Flag{jsonFlag()},
+		Flags:       []ucli.Flag{nagiosFlag(), jsonFlag()},
 		Action: func(c *ucli.Context) error {
+			if err := checkReportForm(c); err != nil {
+				return err
+			}
 			s, err := p.session(c)
 			if err != nil {
 				return err
@@ -95,6 +98,9 @@ func (p *program) statusCommand() *ucli.Command {
 			list, err := t.Status(names, s.now)
 			if err != nil {
 				return err
+			}
+			if c.Bool("nagios") {
+				return s.nagiosStatus(list)
 			}
 			code := cli.ExitOK
 			for i := range list {
@@ -115,6 +121,31 @@ func (p *program) statusCommand() *ucli.Command {
 			return cli.Exit(code)
 		},
 	}
+}
+
+// nagiosStatus is critical for an alarm. What is only refused or rejected leaves
+// the last good zone served and signed: a warning.
+func (s *session) nagiosStatus(list []build.ZoneStatus) error {
+	const what = "ZONES"
+	worst, message, alarms := nagiosOK, "", 0
+	for i := range list {
+		for _, a := range list[i].Alarms {
+			v := nagiosCritical
+			if a.Code == "input-rejected" || a.Code == "guard" {
+				v = nagiosWarning
+			}
+			if alarms++; v > worst {
+				worst, message = v, fmt.Sprintf("%s %s: %s", list[i].Zone, a.Code, a.Message)
+			}
+		}
+	}
+	switch {
+	case alarms > 1:
+		message += fmt.Sprintf(" (and %s)", plural(alarms-1, "more alarm"))
+	case alarms == 0:
+		message = plural(len(list), "zone") + " published and signed"
+	}
+	return s.nagios(worst, what, message, fmt.Sprintf("zones=%d", len(list)), fmt.Sprintf("alarms=%d", alarms))
 }
 
 func (s *session) printStatus(z *build.ZoneStatus) {
