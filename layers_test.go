@@ -82,7 +82,7 @@ func never() map[string][]string {
 func clock() []string {
 	return []string{
 		"cmd/zonebuild", "cmd/acmehook", "internal/watch", "internal/acmeclient", "internal/dane", "internal/publish",
-		"internal/nsd", "internal/lab", "internal/durable", "internal/cli",
+		"internal/nsd", "internal/lab", "internal/durable", "internal/cli", "internal/authority",
 	}
 }
 

@@ -1,18 +1,14 @@
 package build
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/miekg/dns"
 
+	"zonebuild/internal/authority"
 	"zonebuild/internal/config"
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
@@ -185,46 +181,17 @@ func (p *pass) askDS(j *job) string {
 }
 
 func (p *pass) resolveDS(apex domain.Name) ([]*dns.DS, error) {
-	resolvers := p.tree.Config.Resolver
-	if len(resolvers) == 0 {
-		conf, err := dns.ClientConfigFromFile("/etc/resolv.conf")
-		if err != nil {
+	resolver := authority.Resolver(p.tree.Config.Resolver)
+	if len(resolver) == 0 {
+		var err error
+		if resolver, err = authority.SystemResolver(); err != nil {
 			return nil, err
 		}
-		for _, s := range conf.Servers {
-			if ip, err := netip.ParseAddr(s); err == nil {
-				resolvers = append(resolvers, netip.AddrPortFrom(ip, 53))
-			}
-		}
 	}
-	if len(resolvers) == 0 {
-		return nil, errors.New("no resolver is configured")
+	set, err := resolver.LookUp(p.ctx, apex, dns.TypeDS)
+	var out []*dns.DS
+	for _, rr := range set {
+		out = append(out, rr.(*dns.DS))
 	}
-	var last error
-	for _, r := range resolvers {
-		q := new(dns.Msg)
-		q.SetQuestion(apex.String(), dns.TypeDS)
-		q.SetEdns0(1232, true)
-		q.CheckingDisabled = true // a bogus chain must not hide the DS from us
-		ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
-		client := dns.Client{Net: "tcp", Dialer: &net.Dialer{}}
-		in, _, err := client.ExchangeContext(ctx, q, r.String())
-		cancel()
-		switch {
-		case err != nil:
-			last = err
-			continue
-		case in.Rcode != dns.RcodeSuccess && in.Rcode != dns.RcodeNameError:
-			last = fmt.Errorf("%s answers %s", r, dns.RcodeToString[in.Rcode])
-			continue
-		}
-		var set []*dns.DS
-		for _, rr := range in.Answer {
-			if ds, ok := rr.(*dns.DS); ok && strings.EqualFold(ds.Hdr.Name, apex.String()) {
-				set = append(set, ds)
-			}
-		}
-		return set, nil
-	}
-	return nil, last
+	return out, err
 }
