@@ -49,7 +49,7 @@ func (p *program) build(c *ucli.Context) error {
 	if s.fixed && t.Config.Publish.Server != config.ServerNone && !c.Bool("dry-run") {
 		return cli.Usagef("--now is for tests: it is refused with publish.server = %q", t.Config.Publish.Server)
 	}
-	server, err := serverOf(t.Config)
+	server, err := serverOf(t)
 	if err != nil {
 		return err
 	}
@@ -133,13 +133,20 @@ func override(zone domain.Name, code string, has bool) string {
 }
 
 // serverOf makes the name server that the configuration names.
-func serverOf(cfg *config.Config) (publish.Server, error) {
+func serverOf(t *build.Tree) (publish.Server, error) {
+	cfg := t.Config
 	addresses := cfg.Publish.Address
-	signed, err := filepath.Abs(cfg.Paths.Signed)
+	here, err := filepath.Abs(".")
 	if err != nil {
 		return nil, err
 	}
-	file := func(n domain.Name) string { return filepath.Join(signed, n.FileName()) }
+	file := func(n domain.Name) string {
+		path := t.PublishedPath(n)
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(here, path)
+		}
+		return path
+	}
 	switch cfg.Publish.Server {
 	case config.ServerNSD:
 		return &nsd.Server{

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/miekg/dns"
@@ -37,7 +38,7 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 			j.res.Action = Unchanged
 			j.state.SameInput = hex.EncodeToString(j.input[:])
 			j.state.HostRecords = j.host
-			if !p.o.DryRun {
+			if !p.o.DryRun && !j.external() {
 				if err := p.tree.writeUnsigned(candidate); err != nil {
 					j.fail("build-failed", err)
 					return
@@ -79,6 +80,23 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 	}
 }
 
+// signs reports whether the candidate is signed here. Last good records that
+// stay published do so as they are, whatever the policy asks of new ones.
+func (j *job) signs() bool {
+	if j.held != "" && j.prev != nil {
+		return len(j.prev.DNSKEYs()) > 0
+	}
+	return j.z.Policy.Signed()
+}
+
+// external reports whether the candidate is for others to sign.
+func (j *job) external() bool {
+	if j.held != "" {
+		return j.state.Awaited != nil
+	}
+	return j.z.Policy.Sign == config.SignExternal
+}
+
 // adopt makes the state fit the file that stands in signed/: a run may have
 // ended between the rename and the saving of the state, or the state was lost.
 // Nothing is known then of whether that very serial is served.
@@ -86,7 +104,7 @@ func (j *job) adopt() {
 	s := j.state
 	if s.Serial != j.head.serial || s.File != j.head.id {
 		s.Serial, s.File, s.Confirmed = j.head.serial, j.head.id, false
-		s.Signed = j.z.Policy.Sign == config.SignTrue
+		s.Signed = j.signs()
 	}
 }
 
@@ -104,7 +122,7 @@ func (p *pass) plan(j *job, candidate *zone.Zone) (planned, error) {
 	if !j.prevOK {
 		prev = nil // no signature of it is kept
 	}
-	if j.z.Policy.Sign == config.SignTrue {
+	if j.signs() {
 		keys, faults := dnssec.LoadKeys(p.tree.keys, j.z.Name, dnssec.LoadOptions{})
 		if faults.HasErrors() {
 			j.res.Diagnostics = append(j.res.Diagnostics, faults...)
@@ -200,13 +218,18 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	if refused := guard.Check(facts, p.approvals(j, candidate)); len(refused) > 0 {
 		return &refusedError{refused}
 	}
-	if j.held == "" {
+	external := j.external()
+	if j.held == "" && !external {
 		if err := t.writeUnsigned(z); err != nil {
 			return err
 		}
 	}
 	name := j.z.Name.FileName()
-	staged, err := durable.Stage(t.Config.Paths.Signed, name, t.outputMode())
+	dir := t.Config.Paths.Signed
+	if external {
+		dir = t.Config.Paths.Unsigned
+	}
+	staged, err := durable.Stage(dir, name, t.outputMode())
 	if err != nil {
 		return err
 	}
@@ -223,15 +246,27 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	if err := staged.Commit(time.Time{}); err != nil {
 		return err
 	}
+	if external { // else there would be two products
+		if err := durable.Remove(filepath.Join(t.Config.Paths.Signed, name)); err != nil {
+			return err
+		}
+	}
 	j.afterCommit(serial, header, t)
+	if external {
+		awaited := uint32(0)
+		if hasServed {
+			awaited = served + 1
+		}
+		j.state.Awaited = &awaited
+	}
 	return nil
 }
 
 func (j *job) afterCommit(serial uint32, header Header, t *Tree) {
 	s := j.state
 	s.Serial, s.Published, s.Confirmed = serial, j.now.UTC(), false
-	s.Signed = j.z.Policy.Sign == config.SignTrue
-	s.NewZone = false
+	s.Signed = j.signs()
+	s.NewZone, s.Awaited = false, nil
 	if j.held == "" {
 		s.HostRecords = j.host
 	}
@@ -266,7 +301,7 @@ func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) e
 	}
 	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, Mode: mode, AllowUnsigned: !signed}
 	if signed && j.prevOK {
-		previous, err := os.ReadFile(p.tree.signedPath(j.z.Name))
+		previous, err := os.ReadFile(p.tree.PublishedPath(j.z.Name))
 		if err == nil {
 			if _, err := checkBody(previous); err == nil {
 				o.Trusted = bytes.NewReader(previous)

@@ -20,7 +20,7 @@ func (p *pass) facts(j *job, candidate *zone.Zone) guard.Facts {
 	policy := &j.z.Policy
 	f := guard.Facts{
 		Now: j.now, LastPublished: j.state.Published, Validity: policy.Validity,
-		Signed:      policy.Sign == config.SignTrue,
+		Signed:      j.signs(),
 		WasSigned:   j.state.Signed,
 		KeepsSerial: policy.Serial == config.SerialKeep,
 		ExpiryFloor: policy.Refresh,

@@ -175,17 +175,20 @@ func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 
 // orphans are published zones that are not in the tree.
 func (t *Tree) orphans() []domain.Name {
-	entries, err := os.ReadDir(t.Config.Paths.Signed)
-	if err != nil {
-		return nil
-	}
 	var out []domain.Name
-	for _, e := range entries {
-		apex, err := domain.FromFileName(e.Name())
-		if strings.HasPrefix(e.Name(), ".") || err != nil || t.Config.Find(apex) != nil || t.readHead(apex).err != nil {
+	for _, dir := range []string{t.Config.Paths.Signed, t.Config.Paths.Unsigned} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
 			continue
 		}
-		out = append(out, apex)
+		for _, e := range entries {
+			apex, err := domain.FromFileName(e.Name())
+			if strings.HasPrefix(e.Name(), ".") || err != nil || t.Config.Find(apex) != nil ||
+				t.PublishedPath(apex) != filepath.Join(dir, e.Name()) || t.readHead(apex).err != nil {
+				continue
+			}
+			out = append(out, apex)
+		}
 	}
 	return out
 }
@@ -259,7 +262,7 @@ func (t *Tree) Retire(ctx context.Context, apex domain.Name) (kept string, err e
 		return "", fmt.Errorf("retire %s: it is still in the tree, remove it from there first", apex)
 	}
 	name := apex.FileName()
-	signed := t.signedPath(apex)
+	signed := t.PublishedPath(apex)
 	head := t.readHead(apex)
 	if !head.exists {
 		return "", fmt.Errorf("retire %s: it is not published", apex)

@@ -130,7 +130,7 @@ func (j *job) settle() {
 // only if its digest is right.
 func (p *pass) readBack(j *job) {
 	var err error
-	j.prev, j.prevIn, err = p.tree.readPublished(j.z.Name, p.tree.signedPath(j.z.Name))
+	j.prev, j.prevIn, err = p.tree.readPublished(j.z.Name, p.tree.PublishedPath(j.z.Name))
 	if err == nil {
 		j.prevOK = true
 		return

@@ -177,7 +177,7 @@ func (p *pass) start(z *config.Zone) *job {
 		p.o.Log.Warn("read state", "zone", z.Name, "err", err)
 	}
 	j.alarmsBefore = slices.Clone(state.Alarms)
-	if p.o.NewZone && !j.state.Signed { // of a zone that was published, it says nothing
+	if p.o.NewZone && !j.state.Signed && z.Policy.Signed() { // of a zone that was published, it says nothing
 		j.state.NewZone = true
 	}
 	return j
@@ -234,10 +234,16 @@ func (p *pass) announce(jobs []*job) {
 func (p *pass) confirm(jobs []*job) []*job {
 	var names []domain.Name
 	want := map[domain.Name]uint32{}
+	server := signedElsewhere{p.o.Server, map[domain.Name]uint32{}}
 	for _, j := range jobs {
 		if j.reload && j.lock != nil {
 			names = append(names, j.z.Name)
 			want[j.z.Name] = j.state.Serial
+			if a := j.state.Awaited; a != nil && *a == 0 {
+				server.any[j.z.Name] = j.state.Serial
+			} else if a != nil {
+				want[j.z.Name] = *a
+			}
 		}
 	}
 	if len(names) == 0 {
@@ -247,7 +253,7 @@ func (p *pass) confirm(jobs []*job) []*job {
 	for name := range refused {
 		delete(want, name)
 	}
-	results := publish.Confirm(p.ctx, p.o.Server, want, p.tree.Config.Publish.Timeout)
+	results := publish.Confirm(p.ctx, server, want, p.tree.Config.Publish.Timeout)
 	var failed []*job
 	for _, j := range jobs {
 		if !j.reload {
@@ -269,6 +275,22 @@ func (p *pass) confirm(jobs []*job) []*job {
 	return failed
 }
 
+// signedElsewhere is the name server of zones that others sign and give serials
+// of their own. Of those that were not served before, any serial is the new one.
+type signedElsewhere struct {
+	publish.Server
+	any map[domain.Name]uint32 // by zone: what counts as its serial
+}
+
+// Serial asks the server.
+func (s signedElsewhere) Serial(ctx context.Context, apex domain.Name) (publish.Served, error) {
+	served, err := s.Server.Serial(ctx, apex)
+	if serial, ok := s.any[apex]; ok && err == nil {
+		served.Serial = serial
+	}
+	return served, err
+}
+
 func (p *pass) confirmed(j *job) {
 	s := j.state
 	if !s.Confirmed {
@@ -279,7 +301,7 @@ func (p *pass) confirmed(j *job) {
 	if j.res.Action == Unchanged {
 		j.res.Action = Confirmed
 	}
-	if err := durable.Link(p.tree.signedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)); err != nil {
+	if err := durable.Link(p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)); err != nil {
 		j.fail("build-failed", fmt.Errorf("keep the last good zone: %w", err))
 	}
 }
@@ -330,7 +352,7 @@ func (p *pass) rollBack(j *job) bool {
 // Previous is the published zone of a name, for reports. Errors: it cannot be
 // read, and neither can its last confirmed copy.
 func (t *Tree) Previous(apex domain.Name) (*dnssec.Previous, error) {
-	prev, _, err := t.readPublished(apex, t.signedPath(apex))
+	prev, _, err := t.readPublished(apex, t.PublishedPath(apex))
 	if err != nil {
 		var why error
 		if prev, _, why = t.readPublished(apex, t.lastGoodPath(apex)); why != nil {

@@ -18,7 +18,7 @@ import (
 	"zonebuild/zone"
 )
 
-// published is what the head of signed/ZONE says.
+// published is what the head of a published file says.
 type published struct {
 	exists bool
 	header Header
@@ -29,10 +29,12 @@ type published struct {
 
 const headBytes = 16 << 10 // header and SOA line fit, whatever the names
 
-// readHead reads the first two lines of signed/ZONE: the header and the SOA.
-func (t *Tree) readHead(apex domain.Name) published {
+// readHead reads the first two lines of a published file: the header and the SOA.
+func (t *Tree) readHead(apex domain.Name) published { return readHead(apex, t.PublishedPath(apex)) }
+
+func readHead(apex domain.Name, path string) published {
 	p := published{}
-	f, err := os.Open(t.signedPath(apex))
+	f, err := os.Open(path)
 	if err != nil {
 		p.err = err
 		return p

@@ -58,6 +58,9 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 	}
 	s.hostRecords += primaryRecords
 	s.primaryEmpty = len(z.Primary) > 0 && primaryRecords == 0 && !s.faults.HasErrors()
+	if z.Policy.DSFromChild {
+		s.fragments = append(s.fragments, t.childDS(z, s.fragments))
+	}
 	for _, extra := range t.Extras {
 		guests, faults := extra(z.Name)
 		s.fragments, s.faults = append(s.fragments, guests...), append(s.faults, faults...)
@@ -116,7 +119,7 @@ func (t *Tree) private(path string) bool {
 // quickInput is the input digest by raw reads, without parsing. It is not ok
 // when a file cannot be read or includes others: then loadSources has to tell.
 func (t *Tree) quickInput(z *config.Zone) (digest [sha256.Size]byte, ok bool) {
-	if len(t.Extras) > 0 {
+	if len(t.Extras) > 0 || z.Policy.DSFromChild {
 		return t.loadSources(z).input, true
 	}
 	var files []zone.Source

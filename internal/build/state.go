@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"zonebuild/internal/config"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
 )
@@ -18,7 +19,8 @@ import (
 // alarms, refusals and approvals. None of it is needed to publish rightly: a
 // lost state costs a question to the server and, at worst, an approval.
 type State struct {
-	Serial      uint32    `json:"serial"` // last published
+	Serial      uint32    `json:"serial"`            // last published
+	Awaited     *uint32   `json:"awaited,omitempty"` // the signer of others chooses serials: the least that shows its work; 0 = any
 	Published   time.Time `json:"published,omitzero"`
 	Confirmed   bool      `json:"confirmed"` // Serial was seen served, or there is no server to ask
 	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
@@ -97,8 +99,19 @@ func (t *Tree) statePath(apex domain.Name) string {
 	return filepath.Join(t.Config.Paths.State, apex.FileName()+".json")
 }
 
-func (t *Tree) signedPath(apex domain.Name) string {
-	return filepath.Join(t.Config.Paths.Signed, apex.FileName())
+// PublishedPath is where the product for a zone stands: signed/ZONE, or, when
+// others sign it, unsigned/ZONE, which has a header then.
+func (t *Tree) PublishedPath(apex domain.Name) string {
+	signed := filepath.Join(t.Config.Paths.Signed, apex.FileName())
+	if z := t.Config.Find(apex); z == nil || z.Policy.Sign != config.SignExternal {
+		if _, err := os.Lstat(signed); !errors.Is(err, fs.ErrNotExist) {
+			return signed
+		}
+	}
+	if readHead(apex, t.unsignedPath(apex)).err == nil {
+		return t.unsignedPath(apex)
+	}
+	return signed
 }
 
 func (t *Tree) lastGoodPath(apex domain.Name) string {

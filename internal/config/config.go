@@ -142,7 +142,17 @@ func (l *loader) load() {
 	} else {
 		l.zonesFromFiles()
 	}
+	l.checkExternal()
 	l.settle()
+}
+
+// checkExternal refuses a server that waits for our signatures where others make
+// them: it would be told of zones that it does not get from here.
+func (l *loader) checkExternal() {
+	i := slices.IndexFunc(l.Zones, func(z Zone) bool { return z.Policy.Sign == SignExternal })
+	if i >= 0 && l.Publish.Server == ServerNSD {
+		l.errorf(l.Zones[i].Pos, "config-value", `zone %s: sign = "external" needs publish.server = "command", which tells the signer, or "none"`, l.Zones[i].Name)
+	}
 }
 
 // settle makes the results ready to use.

@@ -56,7 +56,7 @@ zonebuild.toml:3:22: ds: "x" is not TAG ALGORITHM DIGEST-TYPE DIGEST [config-val
 		{"paths", "[paths]\nkeys = \"soa\"\nsigned = \"../x\"\n", `zonebuild.toml:2:8: soa and keys are the same directory [config-value]
 zonebuild.toml:3:10: signed: "../x" leads out of the tree: write the whole path [config-value]
 `},
-		{"unsupported", "[policy.x]\nsign = \"external\"\n", "zonebuild.toml:2:1: sign = \"external\" is not implemented yet [config-unsupported]\n"},
+		{"external", "[publish]\nserver = \"nsd\"\n[[zone]]\nnames = [\"a.example\"]\nsign = \"external\"\n", "zonebuild.toml:4:10: zone a.example.: sign = \"external\" needs publish.server = \"command\", which tells the signer, or \"none\" [config-value]\n"},
 		{"zones", "[[zone]]\nnames = [\"a.example\", \"A.example.\"]\n[[zone]]\npolicy = \"no\"\nsoa = 1\n",
 			`zonebuild.toml:2:23: a.example.: the zone stands twice [config-zone-twice] (the first at zonebuild.toml:2:10)
 zonebuild.toml:3:3: [[zone]] needs names or names-from [config-value]

@@ -36,6 +36,7 @@ type Policy struct {
 	ZoneMD           string // "", "sha384" or "sha512"
 	CDS              string // "false", "true" or "delete"
 	Sign             string
+	DSFromChild      bool     // DS of signed zones below it, in the same tree, are inserted
 	ShrinkLimit      int      // percent, 0 = off
 	Accept           []string // codes of faults
 	VerifySignatures string   // "auto", "all" or "sample"
@@ -48,9 +49,9 @@ func (p *Policy) Signed() bool { return p.Sign == SignTrue }
 // that stays: it is part of the input that a published zone was made of. What
 // decides only whether a zone may be published is not in it.
 func (p Policy) String() string {
-	return fmt.Sprintf("algorithm=%d serial=%s validity=%d refresh=%d inception-offset=%d spread=%d dnskey-ttl=%d max-ttl=%d denial=%s zonemd=%s cds=%s sign=%s",
+	return fmt.Sprintf("algorithm=%d serial=%s validity=%d refresh=%d inception-offset=%d spread=%d dnskey-ttl=%d max-ttl=%d denial=%s zonemd=%s cds=%s sign=%s ds-from-child=%t",
 		p.Algorithm, p.Serial, p.Validity/time.Second, p.Refresh/time.Second, p.InceptionOffset/time.Second, p.Spread/time.Second,
-		p.DNSKEYTTL/time.Second, p.MaxTTL/time.Second, p.Denial, p.ZoneMD, p.CDS, p.Sign)
+		p.DNSKEYTTL/time.Second, p.MaxTTL/time.Second, p.Denial, p.ZoneMD, p.CDS, p.Sign, p.DSFromChild)
 }
 
 func defaultPolicy() Policy {
@@ -83,6 +84,7 @@ func policyKeys(p *Policy) []key {
 		{"zonemd", orBool(&p.ZoneMD, "", "sha384", "sha384", "sha512")},
 		{"cds", orBool(&p.CDS, "false", "true", "delete")},
 		{"sign", orBool(&p.Sign, SignFalse, SignTrue, SignExternal)},
+		{"ds-from-child", boolean(&p.DSFromChild)},
 		{"shrink-limit", number(&p.ShrinkLimit, 0, 100)},
 		{"accept", list(&p.Accept, checkCode)},
 		{"verify-signatures", oneOf(&p.VerifySignatures, "auto", "all", "sample")},
@@ -139,16 +141,5 @@ func (p *Policy) misfits() (out []misfit) {
 	wrong(p.DNSKEYTTL > p.MaxTTL, "dnskey-ttl max-ttl", "dnskey-ttl (%s) must be at most max-ttl (%s)", f(p.DNSKEYTTL), f(p.MaxTTL))
 	wrong(p.Serial == SerialKeep && p.Sign == SignTrue && !p.SerialKeepSigned, "serial sign serial-keep-signed",
 		`serial = "keep" stops a signed zone from being signed anew: set sign = false, or accept it with serial-keep-signed = true`)
-	return out
-}
-
-// unsupported lists the settings that this version reads but cannot carry out.
-func (p *Policy) unsupported() (out []misfit) {
-	not := func(bad bool, keys, what string) {
-		if bad {
-			out = append(out, misfit{strings.Fields(keys), what + " is not implemented yet"})
-		}
-	}
-	not(p.Sign == SignExternal, "sign", `sign = "external"`)
 	return out
 }

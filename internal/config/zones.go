@@ -74,17 +74,13 @@ func (l *loader) check(d *draft) {
 	if !d.spreadSet {
 		d.Spread = spreadOf(d.Validity, d.Refresh)
 	}
-	report := func(code string, list []misfit) {
-		for _, m := range list {
-			here := slices.IndexFunc(m.keys, func(k string) bool { return d.at[k].IsValid() })
-			if here < 0 || slices.ContainsFunc(m.keys, func(k string) bool { return d.bad[k] }) {
-				continue
-			}
-			l.errorf(d.at[m.keys[here]], code, "%s", m.message)
+	for _, m := range d.misfits() {
+		here := slices.IndexFunc(m.keys, func(k string) bool { return d.at[k].IsValid() })
+		if here < 0 || slices.ContainsFunc(m.keys, func(k string) bool { return d.bad[k] }) {
+			continue
 		}
+		l.errorf(d.at[m.keys[here]], "config-value", "%s", m.message)
 	}
-	report("config-value", d.misfits())
-	report("config-unsupported", d.unsupported())
 }
 
 // loadZones reads every [[zone]].

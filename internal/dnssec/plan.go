@@ -293,6 +293,10 @@ func (p *Plan) explain(changedDenial bool) {
 		p.Changed = true
 		p.Reasons = append(p.Reasons, "there is no signed zone yet")
 		return
+	case len(p.prev.DNSKEYs()) == 0:
+		p.Changed = true
+		p.Reasons = append(p.Reasons, "the published zone is not signed")
+		return
 	case !zone.Equal(p.prev.Zone, p.zone):
 		p.Changed = true
 		p.Reasons = append(p.Reasons, "the records changed")

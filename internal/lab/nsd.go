@@ -46,7 +46,7 @@ func NSD(t testing.TB, o NSDOptions) *NSDServer {
 	t.Cleanup(s.Kill)
 	s.process = startAgain(t, s.logPath(), func() (*process, error) {
 		s.addr = net.JoinHostPort("127.0.0.1", fmt.Sprint(FreePort(t)))
-		writeFile(t, s.configPath(), s.config())
+		writeFile(t, s.Config(), s.settings())
 		return s.start()
 	})
 	return s
@@ -95,7 +95,7 @@ func (s *NSDServer) Restart() {
 func (s *NSDServer) start() (*process, error) {
 	program, _ := find("nsd")
 	listens := []listener{{"unix", s.Control()}, {"tcp", s.addr}}
-	return start(program, s.logPath(), []string{"-d", "-c", s.configPath()}, listens, s.ready)
+	return start(program, s.logPath(), []string{"-d", "-c", s.Config()}, listens, s.ready)
 }
 
 // ready asks over the control socket, which the server opens when it has
@@ -119,10 +119,11 @@ func (s *NSDServer) ready() error {
 	return err
 }
 
-func (s *NSDServer) configPath() string { return filepath.Join(s.work, "nsd.conf") }
-func (s *NSDServer) logPath() string    { return filepath.Join(s.work, "log") }
+// Config is the path of its configuration.
+func (s *NSDServer) Config() string  { return filepath.Join(s.work, "nsd.conf") }
+func (s *NSDServer) logPath() string { return filepath.Join(s.work, "log") }
 
-func (s *NSDServer) config() string {
+func (s *NSDServer) settings() string {
 	host, port, _ := net.SplitHostPort(s.addr)
 	verbosity := s.options.Verbosity
 	if verbosity == 0 {
