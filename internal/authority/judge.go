@@ -58,9 +58,7 @@ func Judge(s Survey, now time.Time, minLeft time.Duration) []Fault {
 			continue
 		}
 		for _, typ := range []uint16{dns.TypeSOA, dns.TypeNS, dns.TypeDNSKEY} {
-			if code, why := a.judgeSet(typ, now, minLeft); why != "" {
-				fault(code, "%s", why)
-			}
+			a.judgeSet(typ, now, minLeft, fault)
 		}
 		if len(s.DS) > 0 && !a.anchored(s.DS) {
 			fault("served-ds", "the DS at the parent (key tag %s) fits no key that signs the DNSKEY set (key tags %s)", tagsOf(s.DS), keyTags(a.DNSKEY))
@@ -84,7 +82,7 @@ func (a *Answer) set(typ uint16) []dns.RR {
 }
 
 // judgeSet wants each signature over a set to be good, and one to be there.
-func (a *Answer) judgeSet(typ uint16, now time.Time, minLeft time.Duration) (code, why string) {
+func (a *Answer) judgeSet(typ uint16, now time.Time, minLeft time.Duration, fault func(code, format string, args ...any)) {
 	name := dns.TypeToString[typ]
 	seen := false
 	for _, sig := range a.Sigs {
@@ -95,21 +93,20 @@ func (a *Answer) judgeSet(typ uint16, now time.Time, minLeft time.Duration) (cod
 		from, until := near(sig.Inception, now), near(sig.Expiration, now)
 		switch i := slices.IndexFunc(a.DNSKEY, func(k *dns.DNSKEY) bool { return k.Algorithm == sig.Algorithm && k.KeyTag() == sig.KeyTag }); {
 		case i < 0:
-			return "served-signature", fmt.Sprintf("the signature of %s is by key %d, which is not served", name, sig.KeyTag)
+			fault("served-signature", "the signature of %s is by key %d, which is not served", name, sig.KeyTag)
 		case sig.Verify(a.DNSKEY[i], a.set(typ)) != nil:
-			return "served-signature", fmt.Sprintf("the signature of %s by key %d is wrong", name, sig.KeyTag)
+			fault("served-signature", "the signature of %s by key %d is wrong", name, sig.KeyTag)
 		case now.Before(from):
-			return "served-not-yet-valid", fmt.Sprintf("the signature of %s is valid from %s", name, from.Format(time.RFC3339))
+			fault("served-not-yet-valid", "the signature of %s is valid from %s", name, from.Format(time.RFC3339))
 		case !until.After(now):
-			return "served-expired", fmt.Sprintf("the signature of %s expired at %s", name, until.Format(time.RFC3339))
+			fault("served-expired", "the signature of %s expired at %s", name, until.Format(time.RFC3339))
 		case until.Before(now.Add(minLeft)):
-			return "served-expires", fmt.Sprintf("the signature of %s expires at %s", name, until.Format(time.RFC3339))
+			fault("served-expires", "the signature of %s expires at %s", name, until.Format(time.RFC3339))
 		}
 	}
 	if !seen {
-		return "served-signature", fmt.Sprintf("%s has no signature", name)
+		fault("served-signature", "%s has no signature", name)
 	}
-	return "", ""
 }
 
 // anchored reports whether a key that a DS names signs the DNSKEY set

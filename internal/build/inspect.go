@@ -19,7 +19,8 @@ import (
 	"zonebuild/zone"
 )
 
-// Check compiles zones and returns every fault; it writes nothing.
+// Check compiles zones and returns every fault, those of their public keys too; it
+// writes nothing.
 func (t *Tree) Check(names []domain.Name) (diag.List, error) {
 	zones, err := t.choose(names)
 	if err != nil {
@@ -29,6 +30,10 @@ func (t *Tree) Check(names []domain.Name) (diag.List, error) {
 	for _, z := range zones {
 		_, _, faults := t.compile(z)
 		all = append(all, faults...)
+		if z.Policy.Signed() {
+			_, faults = dnssec.LoadKeys(t.keys, z.Name, dnssec.LoadOptions{PublicOnly: true})
+			all = append(all, faults...)
+		}
 	}
 	all.Sort()
 	return all, nil

@@ -140,6 +140,7 @@ func (s *NSDServer) settings() string {
 	zonesdir: %q
 	pidfile: "%[4]s/pid"
 	xfrdfile: "%[4]s/xfrd"
+	xfrdir: "%[4]s"
 	zonelistfile: "%[4]s/zones"
 	verbosity: %[5]d
 	rrl-ratelimit: 0
