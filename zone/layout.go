@@ -21,6 +21,8 @@ func layout(typ uint16) string {
 		return "n"
 	case dns.TypeMX, dns.TypeAFSDB, dns.TypeKX, dns.TypeRT:
 		return "2n"
+	case dns.TypePX:
+		return "2nn"
 	case dns.TypeSRV:
 		return "222n"
 	case dns.TypeTXT, dns.TypeSPF:

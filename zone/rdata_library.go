@@ -88,10 +88,38 @@ func canonicalRdata(typ uint16, rdata []byte) ([]byte, error) {
 		return rdata, nil
 	}
 	rr, err := unpackRdata(typ, rdata)
+	if typ == dns.TypeAMTRELAY && relayLength(rdata) == len(rdata) {
+		return rdata, nil // whatever the library makes of the D bit
+	}
 	if err != nil {
 		return nil, err
 	}
-	return packRdata(rr)
+	packed, err := packRdata(rr)
+	if err != nil || len(packed) != len(rdata) {
+		return rdata, nil // the library cannot write what it reads
+	}
+	return packed, nil
+}
+
+// relayLength is how long the rdata of an AMTRELAY must be (RFC 8777 §4.2), -1
+// for what is none.
+func relayLength(rdata []byte) int {
+	if len(rdata) < 2 {
+		return -1
+	}
+	switch rdata[1] & 0x7f {
+	case 0:
+		return 2
+	case 1:
+		return 2 + 4
+	case 2:
+		return 2 + 16
+	case 3:
+		if n, err := domain.WireLen(rdata[2:]); err == nil {
+			return 2 + n
+		}
+	}
+	return -1
 }
 
 // appendByLibrary lets miekg/dns read the rdata of a type without a layout.
@@ -118,10 +146,12 @@ func appendByLibrary(dst []byte, typ uint16, tokens []token, origin domain.Name)
 	if err != nil {
 		return dst, faultAt(0, "bad %s rdata", TypeName(typ))
 	}
-	// What the library reads it must also write, or the record is stored in a
-	// form that nobody typed.
-	if _, err := unpackRdata(typ, rdata); err != nil {
-		return dst, faultAt(0, "bad %s rdata", TypeName(typ))
+	// What the library reads it must also write, and whole: it drops the relay of
+	// an AMTRELAY with discovery, for one.
+	back, err := unpackRdata(typ, rdata)
+	whole := err == nil && (dns.IsDuplicate(rr, back) || strings.EqualFold(rr.String(), back.String()))
+	if !whole || typ == dns.TypeAMTRELAY && relayLength(rdata) != len(rdata) {
+		return dst, faultAt(0, `bad %s rdata, or a form that only \# LENGTH HEX can give (RFC 3597)`, TypeName(typ))
 	}
 	return append(dst, rdata...), nil
 }

@@ -99,6 +99,28 @@ p:3:11: range "3-1": it is empty [generate]
 	}
 }
 
+// TestRelay: the library drops the relay of an AMTRELAY with discovery. Nobody
+// must publish less than was written.
+func TestRelay(t *testing.T) {
+	_, faults := compile(t, "a AMTRELAY 10 1 1 192.0.2.1\n")
+	if got, want := lines(faults), "p:1:12: a.example.org.: AMTRELAY: bad AMTRELAY rdata, or a form that only \\# LENGTH HEX can give (RFC 3597) [rdata]\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	z, faults := compile(t, "a AMTRELAY \\# 6 0a81c0000201\nb AMTRELAY 10 0 1 192.0.2.1\n")
+	if len(faults) > 0 {
+		t.Fatal(lines(faults))
+	}
+	var b bytes.Buffer
+	if _, err := z.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\tAMTRELAY\t\\# 6 0a81c0000201\n", "\tAMTRELAY\t10 0 1 192.0.2.1\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, &b)
+		}
+	}
+}
+
 func TestWrite(t *testing.T) {
 	z, faults := compile(t, `www	A 192.0.2.2
 	AAAA 2001:DB8::1

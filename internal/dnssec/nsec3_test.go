@@ -50,14 +50,26 @@ func signText(t testing.TB, z *zone.Zone, keys []Key, policy Policy, prev *Previ
 	return b.Bytes(), parseAll(t, b.Bytes())
 }
 
+// parseAll reads what was written, line by line: the library's reader of whole
+// files runs on behind an IPSECKEY. What is not in that form it reads whole.
 func parseAll(t testing.TB, text []byte) (out []dns.RR) {
 	t.Helper()
-	p := dns.NewZoneParser(bytes.NewReader(text), ".", "zone")
-	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
-		out = append(out, rr)
+	if bytes.Contains(text, []byte("(")) || bytes.HasPrefix(text, []byte(";")) {
+		p := dns.NewZoneParser(bytes.NewReader(text), ".", "zone")
+		for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+			out = append(out, rr)
+		}
+		if err := p.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return out
 	}
-	if err := p.Err(); err != nil {
-		t.Fatal(err)
+	for line := range strings.Lines(string(text)) {
+		rr, err := dns.NewRR(line)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		out = append(out, rr)
 	}
 	return out
 }
