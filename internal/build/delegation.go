@@ -151,7 +151,7 @@ func (t *Tree) dsAt(parent *config.Zone, child domain.Name) []*dns.DS {
 		f, _ := soa.Load(t.files, parent.SOA, parent.Name)
 		fragments := []zone.Fragment{f}
 		for _, file := range parent.Primary {
-			f, _ := primary.Load(t.files, file, parent.Name, t.private)
+			f, _ := primary.Load(t.files, file, parent.Name)
 			fragments = append(fragments, f)
 		}
 		for _, f := range fragments {

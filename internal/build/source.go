@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,13 +36,54 @@ type sources struct {
 // treeFS reads the files of a tree. Paths inside it go through os.Root, so no
 // symbolic link leads out; an absolute path of the configuration is the
 // operator's own word and is read as it is.
-type treeFS struct{ root *os.Root }
+type treeFS struct {
+	root    *os.Root
+	private func(path string) bool // what no fragment may be or include: a fault could quote a secret
+}
 
+// Open opens a file for reading.
 func (t treeFS) Open(name string) (fs.File, error) {
 	if filepath.IsAbs(name) {
 		return os.Open(name)
 	}
-	return t.root.FS().Open(name)
+	real, err := t.resolve(name)
+	if err == nil && t.private(real) {
+		err = &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.root.FS().Open(real)
+}
+
+// maxLinks is how many symbolic links a path may hold, as in Linux.
+const maxLinks = 40
+
+// resolve follows the symbolic links in a path of the tree.
+func (t treeFS) resolve(name string) (string, error) {
+	links := 0
+	done, rest := "", name
+	for rest != "" {
+		part, after, _ := strings.Cut(rest, "/")
+		at := path.Join(done, part)
+		info, err := t.root.Lstat(at)
+		if err != nil {
+			return "", err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			done, rest = at, after
+			continue
+		}
+		to, err := t.root.Readlink(at)
+		if links++; err == nil && (links > maxLinks || path.IsAbs(to)) {
+			err = &fs.PathError{Op: "open", Path: name, Err: errors.New("a symbolic link leads out of the tree")}
+		}
+		if err != nil {
+			return "", err
+		}
+		done, rest = "", path.Join(done, to, after)
+	}
+	return done, nil
 }
 
 // loadSources reads and parses all fragments of a zone.
@@ -52,7 +94,7 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 	s.hostRecords = recordsOf(f)
 	primaryRecords := 0
 	for _, file := range z.Primary {
-		f, faults := primary.Load(t.files, file, z.Name, t.private)
+		f, faults := primary.Load(t.files, file, z.Name)
 		s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
 		primaryRecords += recordsOf(f)
 	}
@@ -105,7 +147,7 @@ func recordsOf(f zone.Fragment) int {
 	return f.Records.Len()
 }
 
-// private are the parts of a tree that no fragment may include.
+// private are the parts of a tree that no fragment may read.
 func (t *Tree) private(path string) bool {
 	for _, dir := range []string{t.Config.Paths.Keys, t.Config.Paths.State} {
 		rel, err := filepath.Rel(t.Config.Tree, dir)

@@ -2,6 +2,7 @@ package build_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -171,5 +172,45 @@ func TestThousandZones(t *testing.T) {
 	}
 	if s.stamps() != stamp {
 		t.Error("the second run wrote files")
+	}
+}
+
+// TestSecretsAreNotRead: neither a fragment nor what it includes is a key, by
+// whatever path, since a fault would quote it.
+func TestSecretsAreNotRead(t *testing.T) {
+	t.Parallel()
+	for name, primary := range map[string]string{
+		"included": "$INCLUDE keys/secret\n", "by a link": "$INCLUDE primary/link\n", "through a directory": "$INCLUDE primary/dir/secret\n", "round about": "$INCLUDE primary/chain\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, smallZone(""))
+			s.write("keys/secret", "PrivateKey: hush\n")
+			s.write("primary/example.org", primary)
+			for link, to := range map[string]string{"link": "../keys/secret", "dir": "../keys", "chain": "link", "out": "/etc/hostname"} {
+				if err := os.Symlink(to, s.path("primary", link)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			list, err := s.open().Check(nil)
+			if err != nil || !strings.Contains(list[0].String(), "permission denied [include]") || strings.Contains(fmt.Sprint(list), "hush") {
+				t.Errorf("%v %v", err, list)
+			}
+			s.remove("primary/example.org")
+			if err := os.Symlink("link", s.path("primary", "example.org")); err != nil {
+				t.Fatal(err)
+			}
+			list, err = s.open().Check(nil)
+			if err != nil || !strings.Contains(list[0].String(), "permission denied [source-missing]") {
+				t.Errorf("%v %v", err, list)
+			}
+			s.remove("primary/example.org")
+			if err := os.Symlink("out", s.path("primary", "example.org")); err != nil {
+				t.Fatal(err)
+			}
+			list, err = s.open().Check(nil)
+			if err != nil || !strings.Contains(list[0].String(), "a symbolic link leads out of the tree [source-missing]") {
+				t.Errorf("%v %v", err, list)
+			}
+		})
 	}
 }

@@ -48,7 +48,8 @@ func Open(dir string) (*Tree, diag.List, error) {
 	if err != nil {
 		return nil, faults, fmt.Errorf("open the tree: %w", err)
 	}
-	t := &Tree{Config: cfg, root: root, files: treeFS{root}}
+	t := &Tree{Config: cfg, root: root}
+	t.files = treeFS{root, t.private}
 	if err := t.refresh(); err != nil {
 		root.Close()
 		return nil, faults, err

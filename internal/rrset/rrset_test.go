@@ -1,0 +1,205 @@
+package rrset
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"zonebuild/internal/domain"
+)
+
+// plain is a record as the model has it.
+type plain struct {
+	owner string
+	typ   uint16
+	ttl   int64
+	rdata string
+	line  uint32
+}
+
+func random(r *rand.Rand, n int) []plain {
+	labels := []string{"a", "B", "z", "\\000", "\\001", "*", "aa", "yljkjljk"}
+	var out []plain
+	for i := range n {
+		name := "example."
+		for range r.IntN(4) {
+			name = labels[r.IntN(len(labels))] + "." + name
+		}
+		rdata := make([]byte, r.IntN(5))
+		for k := range rdata {
+			rdata[k] = byte(r.IntN(3))
+		}
+		out = append(out, plain{domain.MustParse(name).Wire(), uint16(1 + r.IntN(3)), int64(r.IntN(3)) - 1, string(rdata), uint32(i + 1)})
+	}
+	return out
+}
+
+func setOf(t *testing.T, list []plain) *Set {
+	t.Helper()
+	var b Builder
+	file, err := b.AddFile("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		if err := b.Add([]byte(p.owner), p.typ, p.ttl, []byte(p.rdata), Pos{File: file, Line: p.line, Column: int(p.line % 300)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Set()
+}
+
+func listOf(s *Set) []plain {
+	var out []plain
+	for i := range s.Len() {
+		ttl, ok := s.TTL(i)
+		p := plain{string(s.Owner(i)), s.Type(i), int64(ttl), string(s.Rdata(i)), uint32(s.Pos(i).Line)}
+		if !ok {
+			p.ttl = -1
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func sorted(list []plain) []plain {
+	out := slices.Clone(list)
+	slices.SortStableFunc(out, func(a, b plain) int {
+		if c := domain.Compare([]byte(a.owner), []byte(b.owner)); c != 0 {
+			return c
+		}
+		if a.typ != b.typ {
+			return int(a.typ) - int(b.typ)
+		}
+		return bytes.Compare([]byte(a.rdata), []byte(b.rdata))
+	})
+	return out
+}
+
+func equal(t *testing.T, what string, got, want []plain) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s:\n%v\nwant\n%v", what, got, want)
+	}
+}
+
+// TestModel compares every operation with the same one on a plain list.
+func TestModel(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		a, b := random(r, r.IntN(40)), random(r, r.IntN(40))
+		sa := setOf(t, a)
+		equal(t, "added", listOf(sa), a)
+		s := sa.Sorted()
+		model := sorted(a)
+		equal(t, "sorted", listOf(s), model)
+		merged, err := Merge(sa, setOf(t, b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "merged", listOf(merged), slices.Concat(a, b))
+		equal(t, "untouched by the merge", listOf(sa), a)
+		for i := range model {
+			if end := s.OwnerEnd(i); end != i+streak(model[i:], func(p plain) bool { return p.owner == model[i].owner }) {
+				t.Fatalf("OwnerEnd(%d) = %d", i, end)
+			}
+			if end := s.RRsetEnd(i); end != i+streak(model[i:], func(p plain) bool { return p.owner == model[i].owner && p.typ == model[i].typ }) {
+				t.Fatalf("RRsetEnd(%d) = %d", i, end)
+			}
+			lo, hi := s.FindRRset([]byte(model[i].owner), model[i].typ)
+			if lo > i || hi <= i || model[lo].owner != model[i].owner || model[lo].typ != model[i].typ {
+				t.Fatalf("FindRRset of record %d: %d, %d", i, lo, hi)
+			}
+		}
+		nowhere := []byte(domain.MustParse("no.such.example").Wire())
+		lo, hi := s.Find(nowhere)
+		if lo != hi || lo > 0 && domain.Compare([]byte(model[lo-1].owner), nowhere) >= 0 || lo < len(model) && domain.Compare([]byte(model[lo].owner), nowhere) <= 0 {
+			t.Fatalf("Find of what is not there: %d, %d", lo, hi)
+		}
+		edited := s.Edit(func(i int) (uint32, bool) { return uint32(i), i%2 == 0 })
+		var want []plain
+		for i, p := range model {
+			if i%2 == 0 {
+				p.ttl = int64(i)
+				want = append(want, p)
+			}
+		}
+		equal(t, "edited", listOf(edited), want)
+		kept := s.Filter(func(i int) bool { return i%3 == 0 })
+		want = nil
+		for i, p := range model {
+			if i%3 == 0 {
+				want = append(want, p)
+			}
+		}
+		equal(t, "filtered", listOf(kept), want)
+		if len(model) > 0 {
+			i := r.IntN(len(model))
+			other, err := s.WithRdata(i, []byte("other"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := slices.Clone(model)
+			want[i].rdata = "other"
+			equal(t, "with other rdata", listOf(other), want)
+			equal(t, "untouched by it", listOf(s), model)
+		}
+	}
+}
+
+func streak(list []plain, same func(plain) bool) int {
+	n := 0
+	for n < len(list) && same(list[n]) {
+		n++
+	}
+	return n
+}
+
+// TestLarge: records never straddle two chunks, and large sets are adopted whole.
+func TestLarge(t *testing.T) {
+	var list []plain
+	for i := range 400 {
+		list = append(list, plain{domain.MustParse(fmt.Sprintf("h%03d.example.", i)).Wire(), 16, 300, string(bytes.Repeat([]byte{byte(i)}, 7000)), uint32(i + 1)})
+	}
+	s := setOf(t, list)
+	equal(t, "added", listOf(s), list)
+	merged, err := Merge(setOf(t, list[:3]), s, setOf(t, list[:2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "merged", listOf(merged), slices.Concat(list[:3], list, list[:2]))
+	other, err := s.WithRdata(0, []byte("x"))
+	if err != nil || string(other.Rdata(0)) != "x" || len(s.Rdata(0)) != 7000 {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestBounds: what the index cannot hold is refused, and a place beyond its bounds is
+// unknown.
+func TestBounds(t *testing.T) {
+	var b Builder
+	if err := b.Add([]byte{0}, 1, 0, make([]byte, MaxRdata+1), Pos{}); err == nil {
+		t.Error("rdata of 65,536 octets")
+	}
+	if err := b.Add(make([]byte, 256), 1, 0, nil, Pos{}); !errors.Is(err, domain.ErrLongName) {
+		t.Error(err)
+	}
+	for range 1 << 16 {
+		if _, err := b.AddFile("f"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.AddFile("f"); !errors.Is(err, ErrFull) {
+		t.Error(err)
+	}
+	s := setOf(t, []plain{{"\x00", 1, MaxTTL, "", 299}, {"\x00", 1, -1, "", 1}})
+	if p := s.Pos(0); p.Column != 0 || p.Line != 299 || p.File != "f" {
+		t.Errorf("%+v", p)
+	}
+	if ttl, ok := s.TTL(0); ttl != MaxTTL || !ok {
+		t.Error(ttl, ok)
+	}
+}
