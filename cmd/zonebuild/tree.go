@@ -102,13 +102,15 @@ func (p *program) statusCommand() *ucli.Command {
 			if c.Bool("nagios") {
 				return s.nagiosStatus(list)
 			}
+			// Without a server to ask, publishing is its own confirmation.
+			asked := t.Config.Publish.Server != config.ServerNone || len(t.Config.Publish.Confirm) > 0
 			code := cli.ExitOK
 			for i := range list {
 				if len(list[i].Alarms) > 0 {
 					code = cli.ExitNo
 				}
 				if !s.printer.JSON {
-					s.printStatus(&list[i])
+					s.printStatus(&list[i], asked)
 				}
 			}
 			if s.printer.JSON {
@@ -148,18 +150,22 @@ func (s *session) nagiosStatus(list []build.ZoneStatus) error {
 	return s.nagios(worst, what, message, fmt.Sprintf("zones=%d", len(list)), fmt.Sprintf("alarms=%d", alarms))
 }
 
-func (s *session) printStatus(z *build.ZoneStatus) {
+func (s *session) printStatus(z *build.ZoneStatus, asked bool) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", z.Zone)
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-10s %s\n", label, fmt.Sprintf(format, args...))
 	}
 	if z.Serial != 0 {
-		confirmed := "not confirmed"
-		if z.Confirmed {
-			confirmed = "confirmed"
+		confirmed := ""
+		switch {
+		case !asked:
+		case z.Confirmed:
+			confirmed = ", confirmed"
+		default:
+			confirmed = ", not confirmed"
 		}
-		line("serial", "%d, published %s, %s", z.Serial, stamp(z.Published), confirmed)
+		line("serial", "%d, published %s%s", z.Serial, stamp(z.Published), confirmed)
 		line("holds", "%s, %s", plural(z.Records, "record"), plural(z.Signatures, "signature"))
 	} else {
 		line("serial", "not published")
