@@ -28,6 +28,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 	app := p.app()
 	spec := specOf(app)
 	printer := cli.Printer{Program: "zonebuild", Out: p.out, Err: p.err, JSON: cli.Given(args, spec, "json")}
+	app.Before = func(c *ucli.Context) error {
+		printer.Lines = c.String("log-format") == "json"
+		return nil
+	}
 	err := app.RunContext(ctx, append([]string{app.Name}, cli.Arrange(args, spec)...))
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = cli.WithCode(cli.ExitInterrupted, err)
@@ -123,11 +127,12 @@ type session struct {
 	now     time.Time
 	fixed   bool // now was given
 	quiet   bool
+	verbose bool
 }
 
 func (p *program) session(c *ucli.Context) (*session, error) {
-	s := &session{now: time.Now().UTC().Truncate(time.Second), quiet: c.Bool("q")}
-	s.printer = cli.Printer{Program: "zonebuild", Out: p.out, Err: p.err, JSON: c.Bool("json")}
+	s := &session{now: time.Now().UTC().Truncate(time.Second), quiet: c.Bool("q"), verbose: c.Bool("verbose")}
+	s.printer = cli.Printer{Program: "zonebuild", Out: p.out, Err: p.err, JSON: c.Bool("json"), Lines: c.String("log-format") == "json"}
 	if text := c.String("now"); text != "" {
 		t, err := time.Parse(time.RFC3339, text)
 		if err != nil {

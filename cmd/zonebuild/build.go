@@ -103,25 +103,43 @@ func (s *session) sayResult(r *build.Result) error {
 		return nil
 	}
 	switch r.Action {
+	case build.Unchanged:
+		if s.verbose {
+			s.note("%s: serial %d, nothing changed", r.Zone, r.Serial)
+		}
 	case build.Published, build.RolledBack:
 		what := "published"
 		if r.Action == build.RolledBack {
 			what = "rolled back, last good records published"
 		}
-		s.say("%s: %s with serial %d: %s; %s made, %d kept", r.Zone, what, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs)
+		s.note("%s: %s with serial %d: %s; %s made, %d kept", r.Zone, what, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs)
 	case build.Confirmed:
-		s.say("%s: serial %d is served", r.Zone, r.Serial)
+		s.note("%s: serial %d is served", r.Zone, r.Serial)
 	case build.WouldChange:
-		s.say("%s: would be published with serial %d: %s; %s to make, %d to keep", r.Zone, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs)
+		s.note("%s: would be published with serial %d: %s; %s to make, %d to keep", r.Zone, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs)
 	case build.Rejected, build.Refused:
 		if len(r.Reasons) > 0 {
-			s.say("%s: the last good records are published again with serial %d: %s", r.Zone, r.Serial, strings.Join(r.Reasons, ", "))
+			s.note("%s: the last good records are published again with serial %d: %s", r.Zone, r.Serial, strings.Join(r.Reasons, ", "))
 		}
 	}
 	return nil
 }
 
+// note tells on stderr what was done, say what was not: one line each, in the
+// form of the log.
+func (s *session) note(format string, args ...any) {
+	if s.printer.Lines {
+		s.log.Info(fmt.Sprintf(format, args...))
+		return
+	}
+	s.say(format, args...)
+}
+
 func (s *session) say(format string, args ...any) {
+	if s.printer.Lines {
+		s.log.Warn(fmt.Sprintf(format, args...))
+		return
+	}
 	fmt.Fprintf(s.printer.Err, "zonebuild: %s\n", diag.Escape(fmt.Sprintf(format, args...)))
 }
 

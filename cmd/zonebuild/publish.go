@@ -112,9 +112,9 @@ func (s *session) sayPull(z *publish.Pulled) {
 	}
 	switch z.Action {
 	case publish.PullPublished:
-		s.say("%s: published with serial %d", z.Zone, z.Serial)
+		s.note("%s: published with serial %d", z.Zone, z.Serial)
 	case publish.PullConfirmed:
-		s.say("%s: serial %d is served", z.Zone, z.Serial)
+		s.note("%s: serial %d is served", z.Zone, z.Serial)
 	}
 }
 

@@ -50,6 +50,7 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 		return
 	}
 	j.res.Reasons, j.res.NewSigs, j.res.KeptSigs = made.reasons, made.new, made.kept
+	p.o.Log.Debug("planned", "zone", j.z.Name, "reasons", made.reasons, "new", made.new, "kept", made.kept)
 	serial, served, hasServed, err := p.nextSerial(ctx, j, candidate)
 	if err != nil {
 		j.fail("build-failed", err)
@@ -240,6 +241,7 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	if err := p.verify(j, staged.Path(), ledger, made.plan != nil); err != nil {
 		return err
 	}
+	p.o.Log.Debug("staged and verified", "zone", j.z.Name, "serial", serial, "signatures", j.res.NewSigs+j.res.KeptSigs)
 	if err := p.o.Server.Check(ctx, j.z.Name, staged.Path()); err != nil {
 		return fmt.Errorf("check %s: %w", j.z.Name, err)
 	}

@@ -100,11 +100,14 @@ func (p *pass) prepare(ctx context.Context, j *job) {
 		j.settle()
 		return
 	}
+	p.o.Log.Debug("read the sources", "zone", j.z.Name)
 	p.readBack(j)
 	candidate := p.candidate(j)
 	if candidate == nil {
+		p.o.Log.Debug("nothing to publish", "zone", j.z.Name, "action", j.res.Action)
 		return
 	}
+	p.o.Log.Debug("compiled", "zone", j.z.Name, "records", candidate.Records().Len(), "last-good", j.held != "")
 	p.publish(ctx, j, candidate)
 }
 

@@ -249,6 +249,7 @@ func (p *pass) confirm(jobs []*job) []*job {
 	if len(names) == 0 {
 		return nil
 	}
+	p.o.Log.Debug("tell the name server", "zones", len(names))
 	refused := p.o.Server.Reload(p.ctx, names)
 	for name := range refused {
 		delete(want, name)

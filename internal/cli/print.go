@@ -16,7 +16,8 @@ type Printer struct {
 	Program string // before each error
 	Out     io.Writer
 	Err     io.Writer
-	JSON    bool
+	JSON    bool // reports and faults as JSON
+	Lines   bool // faults as JSON, for a log of JSON lines
 }
 
 // Report prints a report as one JSON document on Out. The names of the fields
@@ -37,7 +38,7 @@ func (p Printer) Report(report any) error {
 func (p Printer) Diagnostics(list diag.List) error {
 	var b strings.Builder
 	for _, d := range list {
-		if !p.JSON {
+		if !p.JSON && !p.Lines {
 			b.WriteString(oneLine(d.String()) + "\n")
 			continue
 		}
@@ -68,7 +69,7 @@ func (p Printer) Finish(err error) int {
 	code := Code(err)
 	switch {
 	case err == nil:
-	case p.JSON:
+	case p.JSON || p.Lines && !silent(err):
 		b, _ := json.Marshal(exitError{"exit_error", code, err.Error()}) // a struct of strings: cannot fail
 		fmt.Fprintf(p.Err, "%s\n", b)
 	case silent(err):
