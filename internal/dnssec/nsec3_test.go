@@ -281,3 +281,32 @@ func TestDeleteForms(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestChainOfRFC4035: the NSEC records are those of the signed zone in Appendix A
+// of RFC 4035.
+func TestChainOfRFC4035(t *testing.T) {
+	src, err := os.ReadFile("../verify/testdata/rfc4035.zone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plain strings.Builder
+	var want []string
+	p := dns.NewZoneParser(bytes.NewReader(src), "example.", "rfc4035.zone")
+	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+		switch rr.(type) {
+		case *dns.NSEC:
+			want = append(want, strings.ToLower(rr.String()))
+		case *dns.RRSIG, *dns.DNSKEY:
+		default:
+			plain.WriteString(rr.String() + "\n")
+		}
+	}
+	if p.Err() != nil || len(want) != 10 {
+		t.Fatal(p.Err(), len(want))
+	}
+	_, records := signText(t, compileText(t, "example", plain.String()), []Key{newKey(t, "example", GenerateOptions{Role: CSK})}, testPolicy(), nil, testNow())
+	slices.Sort(want)
+	if got := chain(records); !slices.Equal(got, want) {
+		t.Errorf("%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
