@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,6 +45,15 @@ func NSD(t testing.TB, o NSDOptions) *NSDServer {
 	}
 	s := &NSDServer{t: t, dir: o.Dir, work: shortDir(t), options: o}
 	t.Cleanup(s.Kill)
+	// It may give up its rights and then makes a directory there.
+	for dir, mode := range map[string]os.FileMode{s.work: 0o711, filepath.Join(s.work, "xfr"): 0o777} {
+		if err := os.MkdirAll(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, mode); err != nil { // whatever the umask
+			t.Fatal(err)
+		}
+	}
 	s.process = startAgain(t, s.logPath(), func() (*process, error) {
 		s.addr = net.JoinHostPort("127.0.0.1", fmt.Sprint(FreePort(t)))
 		writeFile(t, s.Config(), s.settings())
@@ -140,7 +150,7 @@ func (s *NSDServer) settings() string {
 	zonesdir: %q
 	pidfile: "%[4]s/pid"
 	xfrdfile: "%[4]s/xfrd"
-	xfrdir: "%[4]s"
+	xfrdir: "%[4]s/xfr"
 	zonelistfile: "%[4]s/zones"
 	verbosity: %[5]d
 	rrl-ratelimit: 0
