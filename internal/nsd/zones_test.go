@@ -201,7 +201,7 @@ func TestControlFaults(t *testing.T) {
 			for _, err := c.Write(make([]byte, 1000)); err == nil; _, err = c.Write(make([]byte, 1000)) {
 			}
 		}, "token too long"},
-		{"silence", func(net.Conn) {}, "deadline exceeded"},
+		{"silence", func(c net.Conn) { <-t.Context().Done(); c.Close() }, "deadline exceeded"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
