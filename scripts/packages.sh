@@ -25,6 +25,7 @@ libc6-dev          -
 shellcheck         shellcheck
 procps             ps
 util-linux         flock
+strace             strace
 LIST
 }
 

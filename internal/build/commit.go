@@ -44,6 +44,7 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 					return
 				}
 			}
+			j.state.clear("build-failed")
 		}
 		j.res.Serial, j.res.Next = j.head.serial, made.next
 		j.res.Confirmed, j.reload = j.state.Confirmed, !j.state.Confirmed
