@@ -78,6 +78,10 @@ bench-smoke: build packages ## compare signing speed with other signers, briefly
 	@sh scripts/bench-smoke.sh bin/zonebuild
 endif
 
+.PHONY: repro
+repro: ## build the programs twice, apart, and compare them
+	@sh scripts/repro.sh
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin

@@ -64,6 +64,11 @@ func (p *program) keygen(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := t.LockKeys(c.Context)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if all {
 		names = t.MissingKeys()
 	}

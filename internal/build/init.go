@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"embed"
 	"errors"
 	"fmt"
@@ -84,8 +85,28 @@ type KeyOptions struct {
 	Now       time.Time
 }
 
-// MakeKeys generates the keys that a zone without any needs. Errors: the zone
-// has keys, or was published signed: its keys exist, if not here.
+// LockKeys keeps other programs, of this tree or of one that shares its keys/,
+// from making keys until unlock, and lists what is there now.
+func (t *Tree) LockKeys(ctx context.Context) (unlock func(), err error) {
+	if err := durable.MkdirAll(t.Config.Paths.Keys, 0o700); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	lock, err := durable.LockWait(ctx, filepath.Join(t.Config.Paths.Keys, "zonebuild.lock"))
+	if err != nil {
+		return nil, fmt.Errorf("lock the keys: %w", err)
+	}
+	if err := t.refresh(); err != nil {
+		lock.Unlock()
+		return nil, err
+	}
+	return func() { lock.Unlock() }, nil
+}
+
+// MakeKeys generates the keys that a zone without any needs. Where others may
+// make keys too, the caller holds the lock of LockKeys. Errors: the zone has
+// keys, or was published signed: its keys exist, if not here.
 func (t *Tree) MakeKeys(apex domain.Name, o KeyOptions) ([]dnssec.Key, error) {
 	z := t.Config.Find(apex)
 	if z == nil {
@@ -108,9 +129,6 @@ func (t *Tree) MakeKeys(apex domain.Name, o KeyOptions) ([]dnssec.Key, error) {
 	roles := []dnssec.Role{dnssec.KSK, dnssec.ZSK}
 	if o.CSK {
 		roles = []dnssec.Role{dnssec.CSK}
-	}
-	if err := durable.MkdirAll(t.Config.Paths.Keys, 0o700); err != nil {
-		return nil, err
 	}
 	var out []dnssec.Key
 	for _, g.Role = range roles {
