@@ -127,12 +127,18 @@ func (p *pass) plan(j *job, candidate *zone.Zone) (planned, error) {
 	if j.signs() {
 		keys, faults := dnssec.LoadKeys(p.tree.keys, j.z.Name, dnssec.LoadOptions{})
 		if faults.HasErrors() {
-			j.res.Diagnostics = append(j.res.Diagnostics, faults...)
-			j.res.FaultsNew = true
-			return out, fmt.Errorf("load the keys of %s: %s", j.z.Name, faults[0])
+			err := fmt.Errorf("load the keys of %s: %s", j.z.Name, faults[0])
+			if !j.state.standing("keys", err.Error()) {
+				j.res.Diagnostics = append(j.res.Diagnostics, faults[1:]...) // the first is in the error
+				j.res.FaultsNew = true
+			}
+			return out, err
 		}
 		j.keys = keys
 		plan, err := dnssec.NewPlan(candidate, keys, signPolicy(&j.z.Policy), prev, j.now)
+		if errors.Is(err, dnssec.ErrKeys) && j.prev != nil && len(j.prev.DNSKEYs()) > 0 {
+			err = fmt.Errorf("%w: those that %s is published with are not in %s: put them back", dnssec.ErrKeys, j.z.Name, p.tree.Config.Paths.Keys)
+		}
 		if err != nil {
 			return out, err
 		}

@@ -130,6 +130,9 @@ func (t *Tree) MakeKeys(apex domain.Name, o KeyOptions) ([]dnssec.Key, error) {
 	if o.CSK {
 		roles = []dnssec.Role{dnssec.CSK}
 	}
+	if err := durable.MkdirAll(t.Config.Paths.Keys, 0o700); err != nil {
+		return nil, err
+	}
 	var out []dnssec.Key
 	for _, g.Role = range roles {
 		k, err := t.keys.Generate(apex, g)

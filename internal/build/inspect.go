@@ -55,7 +55,7 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 	}
 	o.DryRun = true
 	p := &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted()}
-	var out []Difference
+	out := []Difference{}
 	for _, z := range zones {
 		d := Difference{Zone: z.Name}
 		j := p.start(z)
@@ -110,7 +110,7 @@ func (t *Tree) Status(names []domain.Name, now time.Time) ([]ZoneStatus, error) 
 	if err != nil {
 		return nil, err
 	}
-	var out []ZoneStatus
+	out := []ZoneStatus{}
 	for _, z := range zones {
 		s := t.published(z.Name, now)
 		if s.InTree = t.Config.Find(z.Name) != nil; !s.InTree {
@@ -159,9 +159,12 @@ func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 	}
 	s.Serial, s.Published = head.serial, state.Published
 	s.Confirmed = state.Confirmed && state.Serial == head.serial
-	if prev, err := t.Previous(apex); err != nil {
+	prev, _, err := t.readPublished(apex, t.PublishedPath(apex))
+	if err != nil {
 		s.Alarms = append(s.Alarms, Alarm{Code: "signed-damaged", Message: err.Error(), Since: now})
-	} else {
+		prev, err = t.Previous(apex)
+	}
+	if err == nil {
 		s.Records, s.Signatures = prev.Counts()
 		if e, ok := prev.OldestExpiration(now.Unix()); ok {
 			s.Oldest = time.Unix(e, 0).UTC()

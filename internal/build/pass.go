@@ -265,7 +265,7 @@ func (p *pass) confirm(jobs []*job) []*job {
 		case err != nil:
 			j.unconfirmed(err)
 		case r.Outcome == publish.Confirmed:
-			p.confirmed(j)
+			p.confirmed(j, r.Unasked)
 		case r.Outcome == publish.FailedLoad:
 			failed = append(failed, j)
 		default:
@@ -292,14 +292,14 @@ func (s signedElsewhere) Serial(ctx context.Context, apex domain.Name) (publish.
 	return served, err
 }
 
-func (p *pass) confirmed(j *job) {
+func (p *pass) confirmed(j *job, unasked bool) {
 	s := j.state
 	if !s.Confirmed {
 		s.Confirmed, s.ConfirmedAt = true, j.now.UTC()
 	}
 	s.clear("unconfirmed")
 	j.res.Confirmed = true
-	if j.res.Action == Unchanged {
+	if j.res.Action == Unchanged && !unasked {
 		j.res.Action = Confirmed
 	}
 	if err := durable.Link(p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)); err != nil {

@@ -129,6 +129,11 @@ func (s *State) raise(code, message string, now time.Time) {
 	s.Alarms = append(s.Alarms, Alarm{Code: code, Message: message, Since: now.UTC()})
 }
 
+// standing reports whether an alarm stands with this very message.
+func (s *State) standing(code, message string) bool {
+	return slices.ContainsFunc(s.Alarms, func(a Alarm) bool { return a.Code == code && a.Message == message })
+}
+
 // clear ends alarms.
 func (s *State) clear(codes ...string) {
 	s.Alarms = slices.DeleteFunc(s.Alarms, func(a Alarm) bool { return slices.Contains(codes, a.Code) })

@@ -36,6 +36,7 @@ type Result struct {
 	Served  uint32        // last serial seen; 0 if none was
 	Err     error         // why it is not confirmed
 	Note    string        // what is odd about a confirmation: a newer serial
+	Unasked bool          // confirmed because there is nobody to ask
 	Took    time.Duration // until the outcome was known
 }
 
@@ -138,7 +139,7 @@ func (w *wait) decided(served Served, err error) bool {
 	r := &w.result
 	switch {
 	case errors.Is(err, ErrNoServer):
-		*r = Result{Outcome: Confirmed, Served: w.want}
+		*r = Result{Outcome: Confirmed, Served: w.want, Unasked: true}
 		return true
 	case err == nil && served.Serial == w.want:
 		*r = Result{Outcome: Confirmed, Served: served.Serial}
