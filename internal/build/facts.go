@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 
 	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
+	"zonebuild/internal/domain"
 	"zonebuild/internal/guard"
+	"zonebuild/internal/rrset"
 	"zonebuild/zone"
 )
 
@@ -62,8 +65,51 @@ func (p *pass) preCheck(j *job, z *zone.Zone, src *sources) []guard.Finding {
 	f := p.facts(j, z)
 	f.HostNow, f.PrimaryEmpty = src.hostRecords, src.primaryEmpty
 	f.Serial, f.OldestLeft = f.Previous+1, f.ExpiryFloor
+	if j.prev != nil {
+		f.Vanished = vanished(j.prev.Zone.Records(), z.Records())
+	}
 	p.delegation(j, z, &f)
 	return guard.Check(f, p.approvals(j, z))
+}
+
+// vanished counts the records of a published zone whose name and type the new one
+// does not have. What is generated from other sources comes and goes by rules of
+// its own.
+func vanished(was, is *rrset.Set) (n int) {
+	at := 0
+	for lo := 0; lo < was.Len(); {
+		owner := was.Owner(lo)
+		for at < is.Len() && domain.Compare(is.Owner(at), owner) < 0 {
+			at = is.OwnerEnd(at)
+		}
+		end := was.OwnerEnd(lo)
+		for ; lo < end; lo = was.RRsetEnd(lo) {
+			if generated(owner, was.Type(lo)) || at < is.Len() && bytes.Equal(is.Owner(at), owner) && has(is, at, was.Type(lo)) {
+				continue
+			}
+			n += was.RRsetEnd(lo) - lo
+		}
+	}
+	return n
+}
+
+func has(s *rrset.Set, at int, typ uint16) bool {
+	for i := at; i < s.OwnerEnd(at); i++ {
+		if s.Type(i) == typ {
+			return true
+		}
+	}
+	return false
+}
+
+func generated(owner []byte, typ uint16) bool {
+	switch typ {
+	case dns.TypeTLSA, dns.TypeSSHFP:
+		return true
+	case dns.TypeTXT:
+		return bytes.HasPrefix(owner, []byte("\x0f_acme-challenge"))
+	}
+	return false
 }
 
 // approvals are the guards that were approved for this very candidate.

@@ -119,7 +119,7 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 // accepted warnings are left out, has an error.
 func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
 	src := t.loadSources(z)
-	compiled, faults := rulesOf(&z.Policy).Compile(z.Name, src.fragments...)
+	compiled, faults := t.rulesOf(&z.Policy).Compile(z.Name, src.fragments...)
 	if src.faults.HasErrors() {
 		compiled = nil
 	}
@@ -132,8 +132,11 @@ func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
 }
 
 // rulesOf is what a policy asks of the records.
-func rulesOf(p *config.Policy) zone.Rules {
+func (t *Tree) rulesOf(p *config.Policy) zone.Rules {
 	r := zone.Rules{MaxTTL: uint32(p.MaxTTL / time.Second)}
+	if info, err := os.Stat(t.Config.Paths.DNSExtra); err == nil {
+		r.DNS01 = info.IsDir()
+	}
 	if p.Sign != config.SignFalse {
 		r.Refresh = uint32(p.Refresh / time.Second)
 	}

@@ -1,9 +1,15 @@
 package build_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -139,23 +145,69 @@ func TestServedAtOnce(t *testing.T) {
 	}
 }
 
-// TestSameBytes: the same tree, keys and instant give the same bytes.
+// TestSameBytes: the same tree, keys and instant give the same bytes: again, and
+// as a program of another user, in another place, time zone and locale, on one
+// core.
 func TestSameBytes(t *testing.T) {
 	t.Parallel()
+	p := newProgram(t)
 	s := clusterSite(t)
-	s.now = s.at()
-	s.build(ok)
-	first := map[string]string{}
-	for _, z := range s.zones() {
-		first[z.FileName()] = s.read("signed/" + z.FileName())
+	now := s.at().Format(time.RFC3339)
+	base := t.TempDir()
+	copyTo := func(name string) string {
+		dir := filepath.Join(base, name)
+		if err := os.CopyFS(dir, os.DirFS(s.dir)); err != nil {
+			t.Fatal(err)
+		}
+		private, err := filepath.Glob(filepath.Join(dir, "keys", "*.private"))
+		if err != nil || len(private) == 0 {
+			t.Fatalf("no key was copied: %v", err)
+		}
+		for _, key := range private { // the copy is made for everybody
+			if err := os.Chmod(key, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
 	}
-	s.remove("signed")
-	s.remove("unsigned")
-	s.remove("state")
-	s.build(ok)
-	for name, text := range first {
-		if s.read("signed/"+name) != text {
-			t.Errorf("%s differs", name)
+	other, first := copyTo("elsewhere"), copyTo("here")
+	p.must("-C", first, "-q", "--now", now, "build", "--new-zone")
+	cmd := exec.Command(p.path, "-C", other, "-q", "--now", now, "build", "--new-zone")
+	cmd.Env = []string{"TZ=Pacific/Chatham", "LC_ALL=tr_TR.UTF-8", "LANG=tr_TR.UTF-8", "GOMAXPROCS=1", "HOME=/nonexistent"}
+	if os.Getuid() == 0 { // another machine has another user
+		const nobody = 65534
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		for _, dir := range []string{filepath.Dir(filepath.Dir(base)), filepath.Dir(base), base, filepath.Dir(filepath.Dir(p.path)), filepath.Dir(p.path)} {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := filepath.WalkDir(other, func(path string, _ os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Chown(path, nobody, nobody)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said, code := p.finish(cmd); code != 0 {
+		t.Fatalf("exit %d: %s", code, said)
+	}
+	for _, z := range s.zones() {
+		for _, dir := range []string{"signed", "unsigned"} {
+			a, err := os.ReadFile(filepath.Join(first, dir, z.FileName()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(filepath.Join(other, dir, z.FileName()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(a, b) {
+				t.Errorf("%s/%s differs", dir, z)
+			}
 		}
 	}
 }

@@ -38,6 +38,7 @@ type Facts struct {
 	MissingKeys  []string // published DNSKEYs that no key file explains
 	HostBefore   int      // records of soa/ and primary/, last time
 	HostNow      int
+	Vanished     int    // published records whose name and type are gone, generated ones aside
 	ShrinkLimit  int    // percent; 0 = off
 	PrimaryEmpty bool   // primary/ sources are there but hold no record
 	DS           string // why the DS set at the parent does not fit; empty = it does
@@ -141,7 +142,8 @@ func sourceEmpty(f Facts) string {
 }
 
 func shrink(f Facts) string {
-	lost := f.HostBefore - f.HostNow
+	// Names that all became other names leave the count as it was.
+	lost := max(f.HostBefore-f.HostNow, min(f.Vanished, f.HostBefore))
 	if f.ShrinkLimit == 0 || f.HostBefore < ShrinkMin || lost*100 <= f.HostBefore*f.ShrinkLimit {
 		return ""
 	}

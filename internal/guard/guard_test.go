@@ -37,6 +37,7 @@ func TestTable(t *testing.T) {
 		{"shrink", func(f *Facts) { f.HostNow = 14 }, func(f *Facts) { f.HostNow = 13 }, "7 of 20 records would go, more than 30 %"},
 		{"shrink", func(f *Facts) { f.HostBefore, f.HostNow = 9, 0 }, func(f *Facts) { f.HostBefore, f.HostNow = 10, 6 }, "4 of 10 records would go, more than 30 %"},
 		{"shrink", func(f *Facts) { f.HostNow, f.ShrinkLimit = 0, 0 }, func(f *Facts) { f.HostNow, f.ShrinkLimit = 0, 99 }, "20 of 20 records would go, more than 99 %"},
+		{"shrink", func(f *Facts) { f.Vanished = 6 }, func(f *Facts) { f.Vanished = 20 }, "20 of 20 records would go, more than 30 %"},
 		{"ds-first", func(f *Facts) { f.DS = "x" }, func(f *Facts) { f.First, f.WasSigned, f.DS = true, false, "no DS fits" }, "no DS fits: state with --new-zone that there is none, or give it as ds = [...]"},
 		{"parent-ds", func(f *Facts) { f.ParentInTree = true }, func(f *Facts) { f.ParentInTree, f.DS = true, "no DS fits" }, "no DS fits"},
 	}
