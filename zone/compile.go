@@ -197,7 +197,7 @@ func MadeBySigner(typ uint16) bool {
 func (z *Zone) admit(guests []Fragment, faults *diag.List) error {
 	sets := []*rrset.Set{z.records}
 	for _, g := range guests {
-		if why, i := z.refuses(g.Records); why != "" {
+		if why, i := z.refuses(g); why != "" {
 			faults.Warnf(g.Records.Pos(i), "guest-dropped", g.Records.Name(i).String(), "the file is left out: %s", why)
 			continue
 		}
@@ -218,7 +218,8 @@ func (z *Zone) admit(guests []Fragment, faults *diag.List) error {
 }
 
 // refuses says why a guest's records cannot join the zone, and which of them.
-func (z *Zone) refuses(s *rrset.Set) (string, int) {
+func (z *Zone) refuses(g Fragment) (string, int) {
+	s := g.Records
 	for i := range s.Len() {
 		name, typ := s.Name(i), s.Type(i)
 		if _, given := s.TTL(i); !given {
@@ -241,8 +242,28 @@ func (z *Zone) refuses(s *rrset.Set) (string, int) {
 				return "its owner is below the DNAME " + n.String(), i
 			}
 		}
+		if hidden, ok := z.hides(name); ok && !g.MayHide {
+			return "it would make " + hidden.String() + " exist, for which a wildcard answers", i
+		}
 	}
 	return "", 0
+}
+
+// hides gives the name above an owner that would begin to exist with it, and for
+// which a wildcard answers now (RFC 4592 §2.2.2).
+func (z *Zone) hides(owner domain.Name) (domain.Name, bool) {
+	made := owner
+	for n := owner; n != z.apex; n = n.Parent() {
+		if at, end := z.records.Find([]byte(n.Wire())); end > at || at < z.records.Len() && z.records.Name(at).IsWithin(n) {
+			break // it exists
+		}
+		made = n
+	}
+	if made == owner {
+		return made, false
+	}
+	lo, hi := z.records.Find(wildcardOf([]byte(made.Parent().Wire())))
+	return made, hi > lo
 }
 
 // withHostTTL gives records that join an RRset of the host its TTL, so that no

@@ -15,6 +15,7 @@ const hostText = `www	300	A	192.0.2.1
 alias	CNAME	www
 sub	NS	ns1
 tree	DNAME	example.net.
+*.apps	A	192.0.2.1
 _acme-challenge	300	TXT	"host"
 `
 
@@ -46,6 +47,8 @@ func TestGuest(t *testing.T) {
 		{"a.sub 60 TXT b\n", "g0:1:1: warning: a.sub.example.org.: the file is left out: its owner is in the delegated zone sub.example.org. [guest-dropped]\n"},
 		{"sub 60 TXT b\n", "g0:1:1: warning: sub.example.org.: the file is left out: its owner is in the delegated zone sub.example.org. [guest-dropped]\n"},
 		{"a.b.tree 60 TXT b\n", "g0:1:1: warning: a.b.tree.example.org.: the file is left out: its owner is below the DNAME tree.example.org. [guest-dropped]\n"},
+		{"_acme-challenge.shop.apps 60 TXT b\n", "g0:1:1: warning: _acme-challenge.shop.apps.example.org.: the file is left out: it would make shop.apps.example.org. exist, for which a wildcard answers [guest-dropped]\n"},
+		{"_acme-challenge.apps 60 TXT b\n", ""},
 		{"x 60 CNAME www\n", "g0:1:1: warning: x.example.org.: the file is left out: a guest may not bring CNAME [guest-dropped]\n"},
 		{"x 60 NS ns1\n", "g0:1:1: warning: x.example.org.: the file is left out: a guest may not bring NS [guest-dropped]\n"},
 	} {

@@ -28,6 +28,7 @@ const (
 type Fragment struct {
 	Name    string     // the file that messages name
 	Guest   bool       // admitted after the host fragments or dropped whole; never an error
+	MayHide bool       // a guest that may make a name exist for which a wildcard answered
 	Records *rrset.Set // in the order of the file
 	TTL     int64      // the $TTL at the end of the file, -1 without one
 	Files   []Source   // everything that was read for it

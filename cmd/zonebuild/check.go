@@ -31,7 +31,7 @@ func (p *program) checkCommand() *ucli.Command {
 				return err
 			}
 			defer t.Close()
-			list, err := t.Check(names)
+			list, err := t.Check(c.Context, names, s.now)
 			if err != nil {
 				return err
 			}

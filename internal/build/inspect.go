@@ -21,12 +21,15 @@ import (
 
 // Check compiles zones and returns every fault, those of their public keys too; it
 // writes nothing.
-func (t *Tree) Check(names []domain.Name) (diag.List, error) {
+func (t *Tree) Check(ctx context.Context, names []domain.Name, now time.Time) (diag.List, error) {
 	zones, err := t.choose(names)
 	if err != nil {
 		return nil, err
 	}
-	var all diag.List
+	if err := t.scanBoxes(ctx, now, false); err != nil {
+		return nil, err
+	}
+	all, _ := t.boxFaults()
 	for _, z := range zones {
 		_, _, faults := t.compile(z)
 		all = append(all, faults...)
@@ -54,6 +57,9 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 		return nil, err
 	}
 	o.DryRun = true
+	if err := t.scanBoxes(ctx, o.Now, false); err != nil {
+		return nil, err
+	}
 	p := &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted()}
 	out := []Difference{}
 	for _, z := range zones {

@@ -15,6 +15,7 @@ import (
 
 	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
+	"zonebuild/internal/diag"
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
@@ -34,8 +35,10 @@ type Options struct {
 
 // Report is what a pass did.
 type Report struct {
-	Zones []Result `json:"zones"`
-	Code  int      `json:"exit"`
+	Zones    []Result  `json:"zones"`
+	Boxes    diag.List `json:"drop_boxes,omitempty"` // files that were left out: warnings
+	BoxesNew bool      `json:"-"`                    // they differ from those of the last run
+	Code     int       `json:"exit"`
 }
 
 // Bounds of a pass.
@@ -69,6 +72,10 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 			return report, err
 		}
 	}
+	if err := t.scanBoxes(ctx, o.Now, !o.DryRun); err != nil {
+		return report, err
+	}
+	report.Boxes, report.BoxesNew = t.boxFaults()
 	p := &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted()}
 	for len(zones) > 0 && ctx.Err() == nil {
 		n := min(batchZones, len(zones))

@@ -164,7 +164,7 @@ func (t *Tree) private(path string) bool {
 // quickInput is the input digest by raw reads, without parsing. It is not ok
 // when a file cannot be read or includes others: then loadSources has to tell.
 func (t *Tree) quickInput(z *config.Zone) (digest [sha256.Size]byte, ok bool) {
-	if len(t.Extras) > 0 || z.Policy.DSFromChild {
+	if z.Policy.DSFromChild {
 		return t.loadSources(z).input, true
 	}
 	var files []zone.Source
@@ -174,6 +174,12 @@ func (t *Tree) quickInput(z *config.Zone) (digest [sha256.Size]byte, ok bool) {
 			return digest, false
 		}
 		files = append(files, zone.Source{Name: name, Digest: sha256.Sum256(src)})
+	}
+	for _, extra := range t.Extras {
+		fragments, _ := extra(z.Name)
+		for _, f := range fragments {
+			files = append(files, f.Files...)
+		}
 	}
 	return t.inputDigest(z, files), true
 }
@@ -197,7 +203,7 @@ func (t *Tree) inputDigest(z *config.Zone, files []zone.Source) [sha256.Size]byt
 func (t *Tree) notMounted() error {
 	var missing []string
 	for name, s := range t.Config.Sources {
-		if s.Marker == "" {
+		if s.Marker == "" || name != "soa" && name != "primary" { // the others have rules of their own
 			continue
 		}
 		dir := s.Path

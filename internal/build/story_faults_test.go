@@ -191,7 +191,7 @@ func TestSecretsAreNotRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			list, err := s.open().Check(nil)
+			list, err := s.open().Check(t.Context(), nil, s.at())
 			if err != nil || !strings.Contains(list[0].String(), "permission denied [include]") || strings.Contains(fmt.Sprint(list), "hush") {
 				t.Errorf("%v %v", err, list)
 			}
@@ -199,7 +199,7 @@ func TestSecretsAreNotRead(t *testing.T) {
 			if err := os.Symlink("link", s.path("primary", "example.org")); err != nil {
 				t.Fatal(err)
 			}
-			list, err = s.open().Check(nil)
+			list, err = s.open().Check(t.Context(), nil, s.at())
 			if err != nil || !strings.Contains(list[0].String(), "permission denied [source-missing]") {
 				t.Errorf("%v %v", err, list)
 			}
@@ -207,7 +207,7 @@ func TestSecretsAreNotRead(t *testing.T) {
 			if err := os.Symlink("out", s.path("primary", "example.org")); err != nil {
 				t.Fatal(err)
 			}
-			list, err = s.open().Check(nil)
+			list, err = s.open().Check(t.Context(), nil, s.at())
 			if err != nil || !strings.Contains(list[0].String(), "a symbolic link leads out of the tree [source-missing]") {
 				t.Errorf("%v %v", err, list)
 			}

@@ -33,6 +33,8 @@ type Tree struct {
 	files treeFS
 	keys  *dnssec.KeyDir // listed once per pass
 
+	challenges *challenges // read once per pass
+
 	dsMu sync.Mutex
 	ds   map[domain.Name]map[domain.Name][]*dns.DS // DS in the sources of parents, by child
 }
@@ -49,6 +51,7 @@ func Open(dir string) (*Tree, diag.List, error) {
 		return nil, faults, fmt.Errorf("open the tree: %w", err)
 	}
 	t := &Tree{Config: cfg, root: root}
+	t.Extras = []Extra{t.guests}
 	t.files = treeFS{root, t.private}
 	if err := t.refresh(); err != nil {
 		root.Close()

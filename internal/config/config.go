@@ -33,8 +33,9 @@ type Config struct {
 	Publish      Publish
 	Paths        Paths
 	Sources      map[string]Source // those that the file names
-	OutputMode   os.FileMode       // of unsigned/ZONE and signed/ZONE
-	OutputGroup  *int              // gid; nil = what the system gives
+	DropBoxes    []DropBox
+	OutputMode   os.FileMode // of unsigned/ZONE and signed/ZONE
+	OutputGroup  *int        // gid; nil = what the system gives
 	AlarmCommand []string
 	Resolver     []netip.AddrPort // asked for the DS at a parent; none = /etc/resolv.conf
 
@@ -130,6 +131,8 @@ func (l *loader) load() {
 			l.errorf(e.at, "config-value", "%s: must be a table: [%s]", e.key, e.key)
 		case load != nil:
 			load(e)
+		case e.key == "drop-box":
+			l.loadDropBoxes(e)
 		case e.key != "zone":
 			rest.entries = append(rest.entries, e)
 		}
@@ -163,6 +166,7 @@ func (l *loader) settle() {
 	} {
 		*dir = l.inTree(*dir)
 	}
+	l.defaultBox()
 	slices.SortFunc(l.Zones, func(a, b Zone) int { return a.Name.Compare(b.Name) })
 	for i := range l.Zones {
 		l.byName[l.Zones[i].Name] = i
@@ -359,15 +363,6 @@ func (l *loader) loadSources(e *entry) {
 func sourceKeys(s *Source) []key {
 	return []key{
 		{"path", localPath(&s.Path)},
-		{"marker", func(v value) error {
-			name, err := v.str()
-			if err == nil && (checkPath(name) != nil || filepath.IsAbs(name)) {
-				err = errors.New("must be the name of a file in that directory")
-			}
-			if err == nil {
-				s.Marker = name
-			}
-			return err
-		}},
+		{"marker", fileName(&s.Marker)},
 	}
 }

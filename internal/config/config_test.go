@@ -24,7 +24,7 @@ func load(t *testing.T, files map[string]string) (*Config, string) {
 	c, faults := Load(dir)
 	var b strings.Builder
 	for _, d := range faults {
-		b.WriteString(d.String() + "\n")
+		b.WriteString(strings.ReplaceAll(d.String(), dir, "DIR") + "\n")
 	}
 	return c, b.String()
 }
@@ -72,6 +72,13 @@ zonebuild.toml:5:7: soa: must be a string [config-value]
 			`zonebuild.toml:1:15: output-mode: must be an octal mode such as "0644", writable by the owner alone [config-value]
 zonebuild.toml:2:16: output-group: there is no group "no such group" [config-value]
 zonebuild.toml:3:17: alarm-command: must be a list: ["program", "argument", ...] [config-value]
+`},
+		{"drop boxes", "[[drop-box]]\nnames = [\"a..b\"]\n[[drop-box]]\npath = \"a\"\nmax-values = 0\nmarker = \"/x\"\nowner = \"no such user\"\n[[drop-box]]\npath = \"a\"\n", `zonebuild.toml:1:3: [[drop-box]] needs a path [config-value]
+zonebuild.toml:2:10: names: "a..b": empty label [config-value]
+zonebuild.toml:5:14: max-values: must be a whole number from 1 to 4096 [config-value]
+zonebuild.toml:6:10: marker: must be the name of a file in that directory [config-value]
+zonebuild.toml:7:9: owner: there is no user "no such user" [config-value]
+zonebuild.toml:8:3: two drop boxes have the path DIR/a [config-value]
 `},
 		{"twice", "[policy]\ncds = false\ncds = false\n", "zonebuild.toml:3:1: key cds is already defined [config-syntax]\n"},
 	}

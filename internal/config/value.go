@@ -112,6 +112,20 @@ func localPath(to *string) func(value) error {
 	}
 }
 
+// fileName reads the name of a file in a directory that is given elsewhere.
+func fileName(to *string) func(value) error {
+	return func(v value) error {
+		name, err := v.str()
+		if err == nil && (checkPath(name) != nil || filepath.IsAbs(name)) {
+			err = errors.New("must be the name of a file in that directory")
+		}
+		if err == nil {
+			*to = name
+		}
+		return err
+	}
+}
+
 func checkPath(s string) error {
 	switch {
 	case s == "":

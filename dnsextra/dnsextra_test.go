@@ -1,0 +1,311 @@
+package dnsextra
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"zonebuild/internal/domain"
+)
+
+const good = "LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM"
+
+func now() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
+func value(n int) string { return fmt.Sprintf("%043d", n) }
+
+func challenge(owner, value string) Challenge {
+	return Challenge{Owner: domain.MustParse(owner), Value: value}
+}
+
+func TestOwner(t *testing.T) {
+	alias := []domain.Name{domain.MustParse("x.acme.example.net")}
+	for text, want := range map[string]string{
+		"_acme-challenge.example.org":                             "",
+		"_acme-challenge.Example.ORG.":                            "",
+		"_ujmmovf2vn55tgye._acme-challenge.example.org":           "",
+		"x.acme.example.net":                                      "",
+		"_acme-challenge.xn--caf-dma.example":                     "",
+		"www.example.org":                                         "it does not begin with _acme-challenge.",
+		"_acme-challenge":                                         "it does not begin with _acme-challenge.",
+		"_short._acme-challenge.example.org":                      "it does not begin with _acme-challenge.",
+		"a._acme-challenge.example.org":                           "it does not begin with _acme-challenge.",
+		"*._acme-challenge.example.org":                           "a byte other than",
+		"_acme-challenge.../../etc":                               "a byte other than",
+		"_acme-challenge..org":                                    "empty label",
+		"_acme-challenge.a\nb":                                    "a byte other than",
+		"_acme-challenge.a;b":                                     "a byte other than",
+		"_acme-challenge.$INCLUDE":                                "a byte other than",
+		"_acme-challenge.caf\u00e9.example":                       "a byte other than",
+		"_acme-challenge." + strings.Repeat("a", 64):              "label longer",
+		"_acme-challenge." + strings.Repeat("abcdefg.", 27) + "a": "at most 230 fit",
+		"": "empty name",
+	} {
+		_, err := ParseOwner(text, alias)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	for _, v := range []string{"", good[1:], good + "x", good[1:] + "=", good[1:] + "\"", good[1:] + "+", good[1:] + "\n"} {
+		if CheckValue(v) == nil {
+			t.Errorf("%q is accepted", v)
+		}
+	}
+	if err := CheckValue("-" + good[1:]); err != nil {
+		t.Error(err)
+	}
+	if got := challenge("_ujmmovf2vn55tgye._acme-challenge.example.org", good).Proves().String(); got != "example.org." {
+		t.Error(got)
+	}
+}
+
+// TestHostile: each file of the threat table is left out alone, with the reason;
+// the good ones beside it are read.
+func TestHostile(t *testing.T) {
+	line := func(owner, v string) string { return owner + ". 60 IN TXT \"" + v + "\"\n" }
+	const owner = "_acme-challenge.www.example.org"
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(line(owner, good)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		file, text string
+		make       func(path string) error
+		want       string
+	}{
+		"a record of another type": {text: owner + ". 60 IN A 192.0.2.6 ; TXT\n", want: `type "A": only TXT`},
+		"NS":                       {text: owner + ". 60 IN NS TXT.example.\n", want: `type "NS": only TXT`},
+		"include":                  {text: "$INCLUDE /etc/passwd ; TXT\n", want: "not of the form"},
+		"origin":                   {text: "$ORIGIN evil. ; TXT\n", want: "not of the form"},
+		"ttl":                      {text: "$TTL 0\n" + line(owner, good), want: "not of the form"},
+		"generate":                 {text: "$GENERATE 1-9 h$ TXT x\n", want: "$GENERATE"},
+		"a parenthesis":            {text: owner + ". 60 IN TXT ( \"" + good + "\"\n", want: "not of the form"},
+		"an open quote":            {text: owner + ". 60 IN TXT \"" + good + "\n", want: "quotes"},
+		"no end":                   {text: strings.TrimSuffix(line(owner, good), "\n"), want: "not complete"},
+		"nothing":                  {text: "", want: "not complete"},
+		"only a comment":           {text: "; hello\n", want: "no record"},
+		"white space first":        {text: " " + line(owner, good), want: "begins with white space"},
+		"NUL":                      {text: line(owner, good[1:]+"\x00"), want: "byte 0x00"},
+		"an escape":                {text: line(owner, good[1:]+"\x1b"), want: "byte 0x1b"},
+		"TYPE16":                   {text: owner + ". 60 IN TYPE16 \"" + good + "\"\n", want: "only TXT"},
+		"class CH":                 {text: owner + ". 60 CH TXT \"" + good + "\"\n", want: "only IN"},
+		"no class":                 {text: owner + ". 60 TXT \"" + good + "\"\n", want: "not of the form"},
+		"SPF":                      {file: "example.org", text: line("example.org", "v=spf1 +all"), want: "not of the form"},
+		"DMARC":                    {file: "_dmarc.example.org", text: line("_dmarc.example.org", good), want: "does not begin with"},
+		"another's value":          {file: owner, text: line(owner, "x"), want: "value of 1 characters"},
+		"another owner":            {text: line("_acme-challenge.mail.example.org", good), want: "its name does not fit"},
+		"two owners":               {file: owner, text: line(owner, good) + line("_acme-challenge.mail.example.org", good), want: "a second owner"},
+		"a wildcard":               {file: owner, text: line("*."+owner, good), want: "a byte other than"},
+		"another digest":           {file: owner + "+0123456789abcdef", text: line(owner, good), want: "its name does not fit"},
+		"out of scope":             {file: "_acme-challenge.example.com", text: line("_acme-challenge.example.com", good), want: "may not prove example.com."},
+		"a large file":             {text: line(owner, good) + strings.Repeat(";\n", 3000), want: "too large"},
+		"a relative owner":         {text: owner + " 60 IN TXT \"" + good + "\"\n", want: "no final dot"},
+		"a link":                   {make: func(path string) error { return os.Symlink(secret, path) }, want: "not a regular file"},
+		"a FIFO":                   {make: func(path string) error { return syscall.Mkfifo(path, 0o644) }, want: "not a regular file"},
+		"a directory":              {make: func(path string) error { return os.Mkdir(path, 0o755) }, want: "not a regular file"},
+		"two names":                {make: func(path string) error { return os.Link(secret, path) }, want: "the file has 2 names"},
+		"a name":                   {file: "_acme-challenge.a b", text: line(owner, good), want: "the name is no owner"},
+		"a name with an escape":    {file: "x\x1b[2J", text: line(owner, good), want: "the name is no owner"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if tt.file == "" {
+				tt.file = owner + "+" + challenge(owner, good).FileName()[len(owner)+1:]
+			}
+			path := filepath.Join(dir, tt.file)
+			if tt.make == nil {
+				tt.make = func(path string) error { return os.WriteFile(path, []byte(tt.text), 0o644) }
+			}
+			if err := tt.make(path); err != nil {
+				t.Skip(err) // a file system without such things cannot be attacked by them
+			}
+			w := Writer{Dir: dir}
+			if err := w.Add(t.Context(), challenge("_acme-challenge.good.example.org", good)); err != nil {
+				t.Fatal(err)
+			}
+			s := Scan([]Box{{Dir: dir, Names: []domain.Name{domain.MustParse("example.org")}, TTL: 60, MaxValues: 64, MaxAge: DefaultMaxAge}}, nil, now())
+			if len(s.Live) != 1 || s.Live[0].Owner.String() != "_acme-challenge.good.example.org." {
+				t.Errorf("live: %+v", s.Live)
+			}
+			if len(s.Faults) != 1 || !strings.Contains(s.Faults[0].String(), tt.want) || strings.ContainsAny(s.Faults[0].String(), "\x00\x1b\n") {
+				t.Errorf("%q, want %q", s.Faults, tt.want)
+			}
+		})
+	}
+}
+
+// TestShellHook: what a few lines of sh write is read too, several values in a file.
+func TestShellHook(t *testing.T) {
+	dir := t.TempDir()
+	name := "_acme-challenge.example.org"
+	text := "; made by a hook\n" + name + ". 2147483647 in txt \"" + value(1) + "\"\r\n\n" + strings.ToUpper(name) + ".\t0\tIN\tTXT\t\"" + value(2) + "\"\n"
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := Scan([]Box{{Dir: dir, TTL: 60, MaxValues: 64, MaxAge: DefaultMaxAge}}, nil, now())
+	if len(s.Live) != 2 || len(s.Faults) > 0 {
+		t.Fatalf("%+v %v", s.Live, s.Faults)
+	}
+	for _, f := range s.Fragments(s.Live) {
+		if ttl, _ := f.Records.TTL(0); ttl != 60 || !f.Guest {
+			t.Errorf("TTL %d", ttl)
+		}
+	}
+}
+
+// TestBounds: more values than the box may have wait, those that stood stay; a
+// listing without end is not read; age counts from the first sight.
+func TestBounds(t *testing.T) {
+	dir := t.TempDir()
+	w := Writer{Dir: dir}
+	box := []Box{{Dir: dir, TTL: 60, MaxValues: 3, MaxAge: 24 * time.Hour}}
+	add := func(n int) {
+		t.Helper()
+		if err := w.Add(t.Context(), challenge("_acme-challenge.example.org", value(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(5)
+	add(6)
+	s := Scan(box, nil, now())
+	for n := range 5 {
+		add(n)
+	}
+	s = Scan(box, s.Seen, now().Add(time.Hour))
+	live := map[string]bool{}
+	for _, e := range s.Live {
+		live[e.Value] = true
+	}
+	if len(live) != 3 || !live[value(5)] || !live[value(6)] || len(s.Faults) != 1 || s.Faults[0].Code != "box-full" {
+		t.Errorf("%v %v", live, s.Faults)
+	}
+	old := Scan(box, s.Seen, now().Add(24*time.Hour))
+	if len(old.Live) != 3 { // the one first seen an hour later, and two that waited
+		t.Errorf("%+v", old.Live)
+	}
+	for _, e := range old.Live {
+		if e.Value == value(5) || e.Value == value(6) {
+			t.Errorf("%s is published after a day", e.Value)
+		}
+	}
+	back := Scan(box, s.Seen, now().Add(-time.Hour))
+	if len(back.Live) != 3 || back.Live[0].Since.After(now()) {
+		t.Errorf("a clock set back: %+v", back.Live)
+	}
+	for i := range maxEntries + 10 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("junk%d", i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := Scan(box, s.Seen, now().Add(2*time.Hour))
+	if len(full.Live) != 3 || full.Faults[0].Code != "box-full" {
+		t.Errorf("%+v %v", full.Live, full.Faults)
+	}
+}
+
+// TestMarker: a box that is not mounted keeps what was accepted.
+func TestMarker(t *testing.T) {
+	dir := t.TempDir()
+	w := Writer{Dir: dir}
+	if err := w.Add(t.Context(), challenge("_acme-challenge.example.org", good)); err != nil {
+		t.Fatal(err)
+	}
+	marker := filepath.Join(dir, "mounted")
+	if err := os.WriteFile(marker, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	box := []Box{{Dir: dir, TTL: 60, MaxValues: 3, MaxAge: 24 * time.Hour, Marker: "mounted"}}
+	s := Scan(box, nil, now())
+	if len(s.Live) != 1 || len(s.Faults) > 0 {
+		t.Fatalf("%+v %v", s.Live, s.Faults)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	s = Scan(box, s.Seen, now().Add(time.Hour))
+	if len(s.Live) != 1 || len(s.Faults) != 1 || s.Faults[0].Code != "box-not-mounted" {
+		t.Errorf("%+v %v", s.Live, s.Faults)
+	}
+	if s = Scan(box, s.Seen, now().Add(25*time.Hour)); len(s.Live) != 0 {
+		t.Errorf("%+v", s.Live)
+	}
+}
+
+// TestWriter: adding is idempotent, removing takes exactly one value and may find
+// nothing; modes do not depend on the umask; expired ones are cleaned.
+func TestWriter(t *testing.T) {
+	dir := t.TempDir()
+	old := syscall.Umask(0o077)
+	t.Cleanup(func() { syscall.Umask(old) })
+	w := Writer{Dir: dir}
+	a, b := challenge("_acme-challenge.example.org", value(1)), challenge("_acme-challenge.example.org", value(2))
+	a.Expires = now().Add(time.Hour)
+	var wg sync.WaitGroup
+	for _, c := range []Challenge{a, a, b, a, b} {
+		wg.Go(func() {
+			if err := w.Add(t.Context(), c); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	list, others, err := w.List()
+	if err != nil || others != 0 || len(list) != 2 || list[0] != a || list[1] != b {
+		t.Fatalf("%+v %d %v", list, others, err)
+	}
+	info, err := os.Stat(filepath.Join(dir, a.FileName()))
+	if err != nil || info.Mode() != 0o644 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, a.FileName()))
+	if want := "_acme-challenge.example.org. 60 IN TXT \"" + value(1) + "\" ; expires=2026-03-01T13:00:00Z\n"; err != nil || string(text) != want {
+		t.Errorf("%q %v", text, err)
+	}
+	if gone, err := w.Clean(now().Add(time.Hour)); err != nil || len(gone) != 1 || gone[0] != a {
+		t.Errorf("%+v %v", gone, err)
+	}
+	for range 2 {
+		if err := w.Remove(a); err != nil {
+			t.Error(err)
+		}
+	}
+	if list, _, err = w.List(); err != nil || len(list) != 1 || list[0] != b {
+		t.Errorf("%+v %v", list, err)
+	}
+	if err := w.Add(t.Context(), challenge("www.example.org", good)); err == nil {
+		t.Error("www is accepted")
+	}
+}
+
+// FuzzParse: whatever a file holds, what is accepted is a challenge, and is written
+// as a file that is accepted.
+func FuzzParse(f *testing.F) {
+	f.Add("_acme-challenge.example.org", []byte("_acme-challenge.example.org. 60 IN TXT \""+good+"\" ; expires=2026-03-01T13:00:00Z\n"))
+	f.Add("_acme-challenge.example.org+0123456789abcdef", []byte("; x\n_acme-challenge.example.org.\t0 in txt \""+good+"\"\r\n\n"))
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		if !isFileName(name) {
+			return
+		}
+		list, bad := parse(name, data, nil)
+		if bad != nil {
+			return
+		}
+		for _, c := range list {
+			if CheckValue(c.Value) != nil || !strings.Contains(c.Owner.String(), label+".") {
+				t.Fatalf("accepted %+v", c)
+			}
+			if c.Expires.Year() < 1 || c.Expires.Year() > 9999 {
+				return
+			}
+			again, bad := parse(c.FileName(), c.text(), nil)
+			if bad != nil || len(again) != 1 || again[0].Owner != c.Owner || again[0].Value != c.Value || !again[0].Expires.Equal(c.Expires) {
+				t.Fatalf("%s is read back as %+v %v", c.text(), again, bad)
+			}
+		}
+	})
+}
