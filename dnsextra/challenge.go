@@ -86,7 +86,7 @@ func ParseOwner(text string, aliases []domain.Name) (domain.Name, error) {
 		labels = labels[1:]
 	}
 	if len(labels) < 2 || labels[0] != label {
-		return domain.Name{}, fmt.Errorf("owner %q: it does not begin with %s.", shorten(text), label)
+		return domain.Name{}, fmt.Errorf("owner %q: its first label is not %s", shorten(text), label)
 	}
 	return n, nil
 }
