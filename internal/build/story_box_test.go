@@ -3,6 +3,7 @@ package build_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"zonebuild/internal/build"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/lab"
+	"zonebuild/internal/nsd"
 )
 
 func boxValue(n int) string { return fmt.Sprintf("%043d", n) }
@@ -176,5 +178,55 @@ func TestOldChallenge(t *testing.T) {
 	}
 	if s.build(ok); published() {
 		t.Error("published again")
+	}
+}
+
+// TestCanary: acmehook leaves a canary in the drop box, zonebuild publishes it, two
+// name servers show it, it is removed, and both forget it.
+func TestCanary(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, smallZone("www A 192.0.2.1\n"))
+	first := s.nsd(domain.MustParse("example.org"))
+	s.build(ok)
+	s.box()
+	hook := filepath.Join(t.TempDir(), "acmehook")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", hook, "../../cmd/acmehook").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	second := lab.NSD(t, lab.NSDOptions{Dir: s.path("signed"), Zones: []string{"example.org"}})
+	jail := t.TempDir()
+	config := fmt.Sprintf("drop-box = %q\nservers = [%q, %q]\ntimeout = \"60s\"\n", s.path("dnsextra"), first.Addr(), second.Addr())
+	if err := os.WriteFile(filepath.Join(jail, "acmehook.toml"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), hook, "-C", jail, "selftest", "example.org")
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	other := &nsd.Server{Control: second.Control()}
+	for published := 0; ; {
+		select {
+		case err := <-ended:
+			if err != nil || published != 2 || !strings.Contains(out.String(), "_acme-challenge.example.org.: served everywhere after ") {
+				t.Errorf("%v, %d times published\n%s", err, published, &out)
+			}
+			if entries, err := filepath.Glob(s.path("dnsextra", "_*")); err != nil || len(entries) > 0 {
+				t.Errorf("left behind: %v %v", entries, err)
+			}
+			return
+		case <-time.After(50 * time.Millisecond): // cron, in a hurry
+			if one(t, s.build(ok), "example.org").Action != build.Published {
+				continue
+			}
+			published++
+			apex := domain.MustParse("example.org")
+			if err := other.Reload(t.Context(), []domain.Name{apex})[apex]; err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

@@ -1,0 +1,24 @@
+// Command acmehook puts the dns-01 challenges of an ACME CA into a drop box, from
+// where zonebuild publishes them. It is the hook of every common ACME client.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program: it returns the exit code.
+func run(ctx context.Context, args []string, env func(string) string, out, err io.Writer) int {
+	p := &program{out: out, err: err, env: env}
+	return p.run(ctx, args)
+}
