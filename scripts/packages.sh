@@ -26,6 +26,12 @@ shellcheck         shellcheck
 procps             ps
 util-linux         flock
 strace             strace
+pebble             pebble
+certbot            certbot
+dehydrated         dehydrated
+lego               lego
+uacme              uacme
+curl               curl
 LIST
 }
 

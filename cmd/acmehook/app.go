@@ -92,8 +92,10 @@ func specOf(app *ucli.App) cli.ArgSpec {
 	return spec
 }
 
-// hookCommand is a command whose words are a client's: none is an option.
+// hookCommand is a command whose words are a client's: none is an option, but for
+// a --wait in front of those of clients that look by themselves.
 func (p *program) hookCommand(d dialect) *ucli.Command {
+	mayWait := d.name == "lego" || d.name == "getssl-add"
 	return &ucli.Command{
 		Name: d.name, Usage: d.usage, Description: "Example: " + d.example, SkipFlagParsing: true,
 		Action: func(c *ucli.Context) error {
@@ -101,10 +103,15 @@ func (p *program) hookCommand(d dialect) *ucli.Command {
 			if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
 				return ucli.ShowCommandHelp(c, d.name)
 			}
+			wait := mayWait && len(args) > 0 && args[0] == "--wait"
+			if wait {
+				args = args[1:]
+			}
 			call, err := d.read(args, p.env)
 			if err != nil {
 				return err
 			}
+			call.wait = call.wait || wait && call.add
 			if call.refuse {
 				return cli.Exit(cli.ExitFailed)
 			}

@@ -48,7 +48,20 @@ func Need(t testing.TB, programs ...string) {
 	if len(missing) == 0 {
 		return
 	}
-	reason := fmt.Sprintf("not installed: %s (make packages)", strings.Join(missing, ", "))
+	skip(t, fmt.Sprintf("not installed: %s (make packages)", strings.Join(missing, ", ")))
+}
+
+// NeedRoot skips the test unless it runs as root, as one that makes a mount
+// namespace or another user's files must; with CI set it fails.
+func NeedRoot(t testing.TB) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		skip(t, "it needs root")
+	}
+}
+
+func skip(t testing.TB, reason string) {
+	t.Helper()
 	if ci := os.Getenv("CI"); ci == "1" || ci == "true" {
 		t.Fatal(reason)
 	}
