@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -18,6 +19,11 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
 )
 
 // CA is a running Pebble: an ACME server that asks one name server for dns-01.
@@ -26,7 +32,9 @@ type CA struct {
 	work    string
 	addr    string
 	pool    *x509.CertPool
-	process *process
+	process *process     // of another program, or
+	server  *http.Server // of this one
+	said    transcript
 }
 
 // Pebble starts the ACME server of Debian's package pebble. It looks names up at
@@ -55,6 +63,29 @@ func Pebble(t testing.TB, dns string) *CA {
 	return c
 }
 
+// NewPebble starts the ACME server of the module, which is years ahead of
+// Debian's: it asks for TXT over TCP only, and gives out profiles.
+func NewPebble(t testing.TB, dns string) *CA {
+	t.Helper()
+	c := &CA{t: t, work: shortDir(t), pool: x509.NewCertPool()}
+	t.Cleanup(c.Stop)
+	c.certificate()
+	os.Setenv("PEBBLE_VA_NOSLEEP", "1") // it takes these from nowhere else
+	os.Setenv("PEBBLE_AUTHZREUSE", "0")
+	logger := log.New(&stream{to: &c.said}, "", 0)
+	store := db.NewMemoryStore()
+	issuer := ca.New(logger, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "of a test"}})
+	front := wfe.New(logger, store, va.New(logger, 5002, 5001, true, dns, store), issuer, []string{"ca.example"}, true, false, 0, 0)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.addr = l.Addr().String()
+	c.server = &http.Server{Handler: front.Handler(), ErrorLog: logger}
+	go c.server.ServeTLS(l, c.path("cert.pem"), c.path("key.pem"))
+	return c
+}
+
 // Directory is the URL that clients are given.
 func (c *CA) Directory() string { return "https://" + c.addr + "/dir" }
 
@@ -62,13 +93,23 @@ func (c *CA) Directory() string { return "https://" + c.addr + "/dir" }
 func (c *CA) TrustFile() string { return c.path("cert.pem") }
 
 // Log is what it has logged so far, such as why a challenge failed.
-func (c *CA) Log() string { return logged(c.path("log")) }
+func (c *CA) Log() string {
+	if c.server != nil {
+		c.said.mu.Lock()
+		defer c.said.mu.Unlock()
+		return c.said.all.String()
+	}
+	return logged(c.path("log"))
+}
 
 // Stop ends it.
 func (c *CA) Stop() {
 	if c.process != nil {
 		c.process.kill()
 		c.process = nil
+	}
+	if c.server != nil {
+		c.server.Close()
 	}
 }
 
