@@ -309,3 +309,111 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestParallel: 50 adds and removes side by side, of the same and of other values,
+// while the box is read: no value is lost, no half of one is seen.
+func TestParallel(t *testing.T) {
+	dir := t.TempDir()
+	w := Writer{Dir: dir}
+	box := []Box{{Dir: dir, TTL: 60, MaxValues: 200, MaxAge: DefaultMaxAge}}
+	owner := func(n int) string { return fmt.Sprintf("_acme-challenge.n%d.example.org", n%5) }
+	var wg sync.WaitGroup
+	for n := range 50 {
+		wg.Go(func() {
+			c := challenge(owner(n), value(n))
+			for range 2 {
+				if err := w.Add(t.Context(), c); err != nil {
+					t.Error(err)
+				}
+			}
+			if n%2 == 1 {
+				if err := w.Remove(c); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Go(func() {
+			if s := Scan(box, nil, now()); len(s.Faults) > 0 {
+				t.Errorf("half of a file was seen: %v", s.Faults)
+			}
+		})
+	}
+	wg.Wait()
+	if s := Scan(box, nil, now()); len(s.Live) != 25 || len(s.Faults) > 0 {
+		t.Errorf("%d challenges, %v", len(s.Live), s.Faults)
+	}
+}
+
+// TestFlood: 200,000 files cost no more than the first 4,097 names, and what was
+// accepted before stays.
+func TestFlood(t *testing.T) {
+	dir := t.TempDir()
+	w := Writer{Dir: dir}
+	if err := w.Add(t.Context(), challenge("_acme-challenge.example.org", good)); err != nil {
+		t.Fatal(err)
+	}
+	box := []Box{{Dir: dir, TTL: 60, MaxValues: 64, MaxAge: DefaultMaxAge}}
+	s := Scan(box, nil, now())
+	empty := filepath.Join(dir, ".empty")
+	if err := os.WriteFile(empty, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200_000 { // names of one file each, which are quicker to make than files
+		target := empty
+		if i%50_000 == 0 && i > 0 { // a file system has a bound on them
+			empty = filepath.Join(dir, fmt.Sprintf(".empty%d", i))
+			if err := os.WriteFile(empty, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			target = empty
+		}
+		if err := os.Link(target, filepath.Join(dir, fmt.Sprintf("_acme-challenge.f%d.example.org", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := testing.AllocsPerRun(1, func() { s = Scan(box, s.Seen, now().Add(time.Hour)) })
+	if len(s.Live) != 1 || len(s.Faults) != 1 || s.Faults[0].Code != "box-full" {
+		t.Errorf("%+v %v", s.Live, s.Faults)
+	}
+	if read > 50*maxEntries {
+		t.Errorf("%.0f allocations: as if all were read", read)
+	}
+}
+
+// TestSwapped: a file that is swapped while it is read is one or the other, and
+// what is not a challenge is not accepted.
+func TestSwapped(t *testing.T) {
+	dir := t.TempDir()
+	name := challenge("_acme-challenge.example.org", good).FileName()
+	path := filepath.Join(dir, name)
+	box := []Box{{Dir: dir, TTL: 60, MaxValues: 64, MaxAge: DefaultMaxAge}}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		texts := []string{"_acme-challenge.example.org. 60 IN TXT \"" + good + "\"\n", "www.example.org. 60 IN A 6.6.6.6\n"}
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			switch i % 3 {
+			case 2:
+				os.Remove(path)
+				os.Symlink("/etc/passwd", path)
+			default:
+				os.Remove(path)
+				os.WriteFile(path, []byte(texts[i%3]), 0o644)
+			}
+		}
+	})
+	for range 2000 {
+		for _, e := range Scan(box, nil, now()).Live {
+			if e.Value != good || e.Owner.String() != "_acme-challenge.example.org." {
+				t.Errorf("accepted %+v", e)
+			}
+		}
+	}
+	close(stop)
+	wg.Wait()
+}

@@ -42,6 +42,7 @@ type Box struct {
 	MaxAge    time.Duration // since the builder first saw one
 	Owner     *uint32       // uid that its files must have; nil = any
 	Marker    string        // file that is there while the box is mounted; "" = always
+	MayHide   bool          // its challenges may make a name exist for which a wildcard answers
 }
 
 // Seen is a challenge that the builder accepted: what state/ keeps of it.
@@ -58,17 +59,17 @@ type Set struct {
 	Seen   []Seen    // to be kept for the next scan; sorted
 	Live   []Seen    // of these, to be published
 	Faults diag.List // of files that were left out; warnings
-	ttl    map[string]uint32
+	boxes  map[string]*Box
 }
 
 // Scan reads the drop boxes once. seen is what the last scan kept. Nothing in a
 // box can stop it, make it wait, or make it read much: what is not right is left
 // out, with a warning. Errors there are none.
 func Scan(boxes []Box, seen []Seen, now time.Time) *Set {
-	s := &Set{ttl: map[string]uint32{}}
+	s := &Set{boxes: map[string]*Box{}}
 	for i := range boxes {
 		b := &boxes[i]
-		s.ttl[b.Dir] = b.TTL
+		s.boxes[b.Dir] = b
 		scan := &scanner{box: b, now: now, set: s, known: map[string]Seen{}}
 		for _, old := range seen {
 			if old.Box == b.Dir {
@@ -82,8 +83,7 @@ func Scan(boxes []Box, seen []Seen, now time.Time) *Set {
 	})
 	s.Seen = slices.CompactFunc(s.Seen, func(a, b Seen) bool { return a.Box == b.Box && a.Owner == b.Owner && a.Value == b.Value })
 	for _, e := range s.Seen {
-		i := slices.IndexFunc(boxes, func(b Box) bool { return b.Dir == e.Box })
-		if now.Sub(e.Since) < boxes[i].MaxAge {
+		if now.Sub(e.Since) < s.boxes[e.Box].MaxAge {
 			s.Live = append(s.Live, e)
 		}
 	}
@@ -283,19 +283,19 @@ func pathless(err error) error {
 func (s *Set) Fragments(list []Seen) []zone.Fragment {
 	var out []zone.Fragment
 	for _, e := range list {
-		path := filepath.Join(e.Box, e.File)
+		path, box := filepath.Join(e.Box, e.File), s.boxes[e.Box]
 		var b rrset.Builder
 		file, err := b.AddFile(path)
 		if err == nil {
 			rdata := append([]byte{byte(len(e.Value))}, e.Value...)
-			err = b.Add([]byte(e.Owner.Wire()), dns.TypeTXT, int64(s.ttl[e.Box]), rdata, rrset.Pos{File: file, Line: 1})
+			err = b.Add([]byte(e.Owner.Wire()), dns.TypeTXT, int64(box.TTL), rdata, rrset.Pos{File: file, Line: 1})
 		}
 		if err != nil {
 			continue // cannot happen: one small record in one file
 		}
-		digest := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", e.Owner, s.ttl[e.Box], e.Value))
+		digest := sha256.Sum256(fmt.Appendf(nil, "%s %d %s %t", e.Owner, box.TTL, e.Value, box.MayHide))
 		out = append(out, zone.Fragment{
-			Name: path, Guest: true, Records: b.Set(), TTL: -1, Files: []zone.Source{{Name: path, Digest: digest}},
+			Name: path, Guest: true, MayHide: box.MayHide, Records: b.Set(), TTL: -1, Files: []zone.Source{{Name: path, Digest: digest}},
 		})
 	}
 	return out

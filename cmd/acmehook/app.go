@@ -46,7 +46,7 @@ func (p *program) app() *ucli.App {
 		Commands: []*ucli.Command{
 			p.hookCommand(dialect{"add", "add a challenge: [--wait] NAME VALUE", "acmehook -C /jail add --wait _acme-challenge.example.org LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM", raw(true)}),
 			p.hookCommand(dialect{"remove", "remove a challenge: NAME VALUE", "acmehook -C /jail remove _acme-challenge.example.org LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM", raw(false)}),
-			p.listCommand(), p.cleanCommand(), p.selftestCommand(), p.shCommand(), p.versionCommand(),
+			p.listCommand(), p.cleanCommand(), p.checkCommand(), p.selftestCommand(), p.shCommand(), p.versionCommand(),
 		},
 		Writer: p.out, ErrWriter: p.err,
 		HideVersion: true, HideHelpCommand: true,

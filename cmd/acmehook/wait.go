@@ -92,12 +92,9 @@ func (h *hook) groups(ctx context.Context, list []dnsextra.Challenge) ([]group, 
 		}
 		return []group{g}, nil
 	}
-	f := authority.Finder{Resolver: h.config.Resolver}
-	if len(f.Resolver) == 0 {
-		var err error
-		if f.Resolver, err = authority.SystemResolver(); err != nil {
-			return nil, err
-		}
+	f, err := h.finder()
+	if err != nil {
+		return nil, err
 	}
 	byZone := map[domain.Name]*group{}
 	var order []domain.Name
@@ -121,6 +118,13 @@ func (h *hook) groups(ctx context.Context, list []dnsextra.Challenge) ([]group, 
 		out = append(out, *byZone[zone])
 	}
 	return out, nil
+}
+
+func (h *hook) finder() (f authority.Finder, err error) {
+	if f.Resolver = h.config.Resolver; len(f.Resolver) == 0 {
+		f.Resolver, err = authority.SystemResolver()
+	}
+	return f, err
 }
 
 func (h *hook) find(ctx context.Context, f authority.Finder, c dnsextra.Challenge) (owner, zone domain.Name, servers []authority.Server, err error) {

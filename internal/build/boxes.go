@@ -41,7 +41,7 @@ func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
 	for _, b := range t.Config.DropBoxes {
 		c.boxes = append(c.boxes, dnsextra.Box{
 			Dir: b.Path, Names: b.Names, Aliases: b.Aliases, TTL: uint32(b.TTL / time.Second),
-			MaxValues: b.MaxValues, MaxAge: b.MaxAge, Owner: b.Owner, Marker: b.Marker,
+			MaxValues: b.MaxValues, MaxAge: b.MaxAge, Owner: b.Owner, Marker: b.Marker, MayHide: b.MayHide,
 		})
 	}
 	t.challenges = c

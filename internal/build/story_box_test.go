@@ -115,6 +115,13 @@ func TestJailCannot(t *testing.T) {
 		t.Errorf("%s\nwithout the drop box\n%s", with, alone)
 	}
 	s.whole("example.org")
+	s.write("zonebuild.toml", "[[drop-box]]\npath = \"dnsextra\"\nmay-hide-wildcards = true\n")
+	s.build(ok)
+	if !strings.Contains(s.read("signed/example.org"), "_acme-challenge.shop.apps.example.org.\t60\tIN\tTXT\t") {
+		t.Error("what is allowed is not published")
+	}
+	s.write("zonebuild.toml", "")
+	s.build(ok)
 	if again := s.build(ok); again.BoxesNew || one(t, again, "example.org").Action != build.Unchanged {
 		t.Errorf("told again: %v", again.Boxes)
 	}

@@ -22,6 +22,7 @@ type DropBox struct {
 	MaxAge    time.Duration
 	Owner     *uint32 // uid that its files must have; nil = any
 	Marker    string
+	MayHide   bool // its challenges may make a name exist for which a wildcard answers
 }
 
 func defaultDropBox() DropBox {
@@ -48,6 +49,7 @@ func dropBoxKeys(b *DropBox) []key {
 			return err
 		}},
 		{"marker", fileName(&b.Marker)},
+		{"may-hide-wildcards", boolean(&b.MayHide)},
 	}
 }
 

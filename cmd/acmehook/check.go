@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/miekg/dns"
+	ucli "github.com/urfave/cli/v2"
+
+	"zonebuild/internal/authority"
+	"zonebuild/internal/cli"
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
+)
+
+// maxSkew is how far the clock of this machine may be from that of the file
+// system which holds the drop box.
+const maxSkew = 5 * time.Minute
+
+// finding is one line of a check.
+type finding struct {
+	What  string `json:"what"`
+	Error string `json:"error,omitempty"` // empty: it is right
+}
+
+func (p *program) checkCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "check", Usage: "see whether the drop box, the clock, the aliases and the name servers are right", ArgsUsage: "[NAME...]",
+		Description: "Asks the name servers of the names, or of those in acmehook.toml. Exit status 4 if\nsomething is wrong.\n\nExample: acmehook -C /jail check example.org",
+		Flags:       []ucli.Flag{jsonFlag()},
+		Action: func(c *ucli.Context) error {
+			h, err := p.open(c)
+			if err != nil {
+				return err
+			}
+			names := h.config.Names
+			if c.NArg() > 0 {
+				names = nil
+			}
+			for _, text := range c.Args().Slice() {
+				n, err := domain.Parse(text)
+				if err != nil {
+					return cli.Usagef("name %s", err)
+				}
+				names = append(names, n)
+			}
+			ctx, cancel := context.WithTimeout(c.Context, h.config.Timeout)
+			defer cancel()
+			list := append(h.checkBox(), h.checkServers(ctx, names)...)
+			list = append(list, h.checkAliases(ctx)...)
+			code := cli.ExitOK
+			for _, f := range list {
+				if f.Error != "" {
+					code = cli.ExitNo
+				}
+				if !c.Bool("json") {
+					text := f.What + ": right"
+					if f.Error != "" {
+						text = f.What + ": " + f.Error
+					}
+					fmt.Fprintln(p.out, diag.Escape(text))
+				}
+			}
+			if c.Bool("json") {
+				if err := p.printer(c).Report(struct {
+					Checks []finding `json:"checks"`
+				}{list}); err != nil {
+					return err
+				}
+			}
+			return cli.Exit(code)
+		},
+	}
+}
+
+func result(what string, err error) finding {
+	if err != nil {
+		return finding{what, err.Error()}
+	}
+	return finding{What: what}
+}
+
+// checkBox writes a file as Add does, and compares its time with the clock.
+func (h *hook) checkBox() []finding {
+	path := filepath.Join(h.config.DropBox, ".acmehook.check")
+	err := durable.WriteFile(path, []byte("; acmehook check\n"), durable.Options{Mode: 0o644, Group: h.config.Group})
+	box := result("drop box "+h.config.DropBox, err)
+	if err != nil {
+		return []finding{box}
+	}
+	info, err := os.Stat(path)
+	if failed := durable.Remove(path); err == nil {
+		err = failed
+	}
+	if err == nil {
+		if skew := time.Since(info.ModTime()); skew > maxSkew || skew < -maxSkew {
+			err = fmt.Errorf("it is %s away from that of the drop box", skew.Round(time.Second))
+		}
+	}
+	return []finding{box, result("clock", err)}
+}
+
+// checkServers asks every address of the name servers for the SOA.
+func (h *hook) checkServers(ctx context.Context, names []domain.Name) []finding {
+	var out []finding
+	seen := map[domain.Name]bool{}
+	for _, name := range names {
+		zone, servers, err := h.serversOf(ctx, name)
+		if err != nil {
+			out = append(out, result("name servers of "+name.String(), err))
+			continue
+		}
+		if seen[zone] {
+			continue
+		}
+		seen[zone] = true
+		for _, s := range servers {
+			in, err := authority.Exchange(ctx, s.Addr, authority.Question(zone, dns.TypeSOA, false))
+			switch {
+			case err == nil && in.Rcode != dns.RcodeSuccess:
+				err = fmt.Errorf("answers %s for %s", authority.Rcode(in), zone)
+			case err == nil && !in.Authoritative:
+				err = fmt.Errorf("answers without authority for %s", zone)
+			}
+			out = append(out, result("name server "+s.String(), err))
+		}
+	}
+	return out
+}
+
+// serversOf are the servers that a wait would ask.
+func (h *hook) serversOf(ctx context.Context, name domain.Name) (zone domain.Name, servers []authority.Server, err error) {
+	if len(h.config.Servers) > 0 {
+		for _, a := range h.config.Servers {
+			servers = append(servers, authority.Server{Addr: a})
+		}
+		return name, servers, nil
+	}
+	f, err := h.finder()
+	if err != nil {
+		return zone, nil, err
+	}
+	if zone, err = f.Zone(ctx, name); err != nil {
+		return zone, nil, err
+	}
+	servers, _, err = f.Servers(ctx, zone)
+	return zone, servers, err
+}
+
+// checkAliases wants a CNAME at _acme-challenge of each name that leads to the
+// owner which is written instead.
+func (h *hook) checkAliases(ctx context.Context) []finding {
+	var out []finding
+	for name, owner := range h.config.Alias {
+		at, err := domain.Parse("_acme-challenge." + name.String())
+		if err == nil {
+			var servers []authority.Server
+			if _, servers, err = h.serversOf(ctx, name); err == nil {
+				var end domain.Name
+				if end, err = authority.FollowCNAME(ctx, servers, at); err == nil && end != owner {
+					err = fmt.Errorf("the CNAME there leads to %s, not to %s", end, owner)
+				}
+				if err != nil && end == at {
+					err = fmt.Errorf("no CNAME is there, it should lead to %s", owner)
+				}
+			}
+		}
+		out = append(out, result("alias of "+at.String(), err))
+	}
+	return out
+}
