@@ -170,6 +170,26 @@ func (s *session) tree(c *ucli.Context) (*build.Tree, error) {
 	return t, nil
 }
 
+// open is openTree for a command whose arguments are zones.
+func (p *program) open(c *ucli.Context) (*session, *build.Tree, []domain.Name, error) {
+	names, err := zones(c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s, t, err := p.openTree(c)
+	return s, t, names, err
+}
+
+// openTree begins a command that works in a tree, which the caller closes.
+func (p *program) openTree(c *ucli.Context) (*session, *build.Tree, error) {
+	s, err := p.session(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := s.tree(c)
+	return s, t, err
+}
+
 // zones are the arguments as names.
 func zones(c *ucli.Context) ([]domain.Name, error) {
 	var out []domain.Name

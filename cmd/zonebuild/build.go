@@ -33,15 +33,7 @@ func (p *program) buildCommand() *ucli.Command {
 }
 
 func (p *program) build(c *ucli.Context) error {
-	s, err := p.session(c)
-	if err != nil {
-		return err
-	}
-	names, err := zones(c)
-	if err != nil {
-		return err
-	}
-	t, err := s.tree(c)
+	s, t, names, err := p.open(c)
 	if err != nil {
 		return err
 	}

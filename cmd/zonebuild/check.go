@@ -18,15 +18,7 @@ func (p *program) checkCommand() *ucli.Command {
 		Description: "Exit status 3 if a zone has an error; warnings alone are 0.\n\nExample: zonebuild -C /srv/dns check example.org",
 		Flags:       []ucli.Flag{jsonFlag()},
 		Action: func(c *ucli.Context) error {
-			s, err := p.session(c)
-			if err != nil {
-				return err
-			}
-			names, err := zones(c)
-			if err != nil {
-				return err
-			}
-			t, err := s.tree(c)
+			s, t, names, err := p.open(c)
 			if err != nil {
 				return err
 			}
@@ -63,15 +55,7 @@ func (p *program) diffCommand() *ucli.Command {
 }
 
 func (p *program) diff(c *ucli.Context) error {
-	s, err := p.session(c)
-	if err != nil {
-		return err
-	}
-	names, err := zones(c)
-	if err != nil {
-		return err
-	}
-	t, err := s.tree(c)
+	s, t, names, err := p.open(c)
 	if err != nil {
 		return err
 	}

@@ -131,11 +131,7 @@ func (p *program) dsCommand() *ucli.Command {
 			if digest != int(dns.SHA256) && digest != int(dns.SHA384) {
 				return cli.Usagef("--digest-type %s: must be 2 or 4", strconv.Itoa(digest))
 			}
-			s, err := p.session(c)
-			if err != nil {
-				return err
-			}
-			t, err := s.tree(c)
+			s, t, err := p.openTree(c)
 			if err != nil {
 				return err
 			}

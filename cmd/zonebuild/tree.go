@@ -82,15 +82,7 @@ func (p *program) statusCommand() *ucli.Command {
 			if err := checkReportForm(c); err != nil {
 				return err
 			}
-			s, err := p.session(c)
-			if err != nil {
-				return err
-			}
-			names, err := zones(c)
-			if err != nil {
-				return err
-			}
-			t, err := s.tree(c)
+			s, t, names, err := p.open(c)
 			if err != nil {
 				return err
 			}
@@ -228,11 +220,7 @@ func (p *program) retireCommand() *ucli.Command {
 			if err != nil {
 				return err
 			}
-			s, err := p.session(c)
-			if err != nil {
-				return err
-			}
-			t, err := s.tree(c)
+			s, t, err := p.openTree(c)
 			if err != nil {
 				return err
 			}
