@@ -2,6 +2,7 @@ package dnsextra
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,6 +109,7 @@ func TestHostile(t *testing.T) {
 		"a link":                   {make: func(path string) error { return os.Symlink(secret, path) }, want: "not a regular file"},
 		"a FIFO":                   {make: func(path string) error { return syscall.Mkfifo(path, 0o644) }, want: "not a regular file"},
 		"a directory":              {make: func(path string) error { return os.Mkdir(path, 0o755) }, want: "not a regular file"},
+		"a socket":                 {make: listen, want: "not a regular file"},
 		"two names":                {make: func(path string) error { return os.Link(secret, path) }, want: "the file has 2 names"},
 		"a name":                   {file: "_acme-challenge.a b", text: line(owner, good), want: "the name is no owner"},
 		"a name with an escape":    {file: "x\x1b[2J", text: line(owner, good), want: "the name is no owner"},
@@ -122,7 +124,7 @@ func TestHostile(t *testing.T) {
 				tt.make = func(path string) error { return os.WriteFile(path, []byte(tt.text), 0o644) }
 			}
 			if err := tt.make(path); err != nil {
-				t.Skip(err) // a file system without such things cannot be attacked by them
+				t.Fatal(err)
 			}
 			w := Writer{Dir: dir}
 			if err := w.Add(t.Context(), challenge("_acme-challenge.good.example.org", good)); err != nil {
@@ -136,6 +138,37 @@ func TestHostile(t *testing.T) {
 				t.Errorf("%q, want %q", s.Faults, tt.want)
 			}
 		})
+	}
+}
+
+// listen makes a socket that stands when its listener is gone.
+func listen(path string) error {
+	short, err := os.MkdirTemp("", "s") // a socket's path is short
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(short)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(short, "s"), Net: "unix"})
+	if err != nil {
+		return err
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	return os.Rename(filepath.Join(short, "s"), path)
+}
+
+// TestFileOwner: with an owner configured, another user's file is left out.
+func TestFileOwner(t *testing.T) {
+	dir := t.TempDir()
+	w := Writer{Dir: dir}
+	if err := w.Add(t.Context(), challenge("_acme-challenge.example.org", good)); err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range []uint32{uint32(os.Getuid()), uint32(os.Getuid()) + 1} {
+		s := Scan([]Box{{Dir: dir, TTL: 60, MaxValues: 64, MaxAge: DefaultMaxAge, Owner: &uid}}, nil, now())
+		if ours := uid == uint32(os.Getuid()); (len(s.Live) == 1) != ours || (len(s.Faults) == 0) != ours {
+			t.Errorf("user %d: %+v %v", uid, s.Live, s.Faults)
+		}
 	}
 }
 

@@ -42,6 +42,7 @@ type Box struct {
 	MaxAge    time.Duration // since the builder first saw one
 	Owner     *uint32       // uid that its files must have; nil = any
 	Marker    string        // file that is there while the box is mounted; "" = always
+	Report    string        // file that tells the jail what was refused; "" = none
 	MayHide   bool          // its challenges may make a name exist for which a wildcard answers
 }
 

@@ -42,7 +42,11 @@ func (p *program) app() *ucli.App {
 		Description: "DIR holds acmehook.toml and the drop box, dnsextra/ by default.\n\n" +
 			"Exit status: 0 done; 1 failed, a retry may help; 3 the name or the value was refused;\n" +
 			"4 checked, and the answer is no; 64 wrong usage; 130 interrupted.",
-		Flags: []ucli.Flag{&ucli.StringFlag{Name: "C", Value: ".", Usage: "work in `DIR`"}},
+		Flags: []ucli.Flag{
+			&ucli.StringFlag{Name: "C", Value: ".", Usage: "work in `DIR`"},
+			&ucli.StringFlag{Name: "group", Usage: "`GROUP` of the files that are written (default: acmehook.toml)"},
+			&ucli.StringFlag{Name: "timeout", Usage: "`TIME`, such as 10m, of waiting (default: acmehook.toml)"},
+		},
 		Commands: []*ucli.Command{
 			p.hookCommand(dialect{"add", "add a challenge: [--wait] NAME VALUE", "acmehook -C /jail add --wait _acme-challenge.example.org LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM", raw(true)}),
 			p.hookCommand(dialect{"remove", "remove a challenge: NAME VALUE", "acmehook -C /jail remove _acme-challenge.example.org LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM", raw(false)}),
@@ -146,6 +150,19 @@ func (p *program) open(c *ucli.Context) (*hook, error) {
 			return nil, err
 		}
 		return nil, cli.Exit(cli.ExitRejected)
+	}
+	if text := c.String("timeout"); text != "" {
+		var err error
+		if cfg.Timeout, err = config.ParseDuration(text); err != nil {
+			return nil, cli.Usagef("--timeout: %s", err)
+		}
+	}
+	if text := c.String("group"); text != "" {
+		gid, err := config.ParseGroup(text)
+		if err != nil {
+			return nil, cli.Usagef("--group: %s", err)
+		}
+		cfg.Group = &gid
 	}
 	if info, err := os.Stat(cfg.DropBox); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("open the drop box %s: no such directory", cfg.DropBox)

@@ -47,6 +47,7 @@ func (h *hook) await(ctx context.Context, list []dnsextra.Challenge, gone bool) 
 	for _, g := range groups {
 		o := authority.AwaitOptions{
 			Servers: g.servers, Want: g.want, Gone: gone, DeadAfter: h.config.DeadAfter, MinServers: h.config.MinServers,
+			Stop: func() error { return h.refused(list) },
 		}
 		if isTerminal(h.err) {
 			last := ""
@@ -58,7 +59,25 @@ func (h *hook) await(ctx context.Context, list []dnsextra.Challenge, gone bool) 
 			}
 		}
 		if err := authority.Await(ctx, o); err != nil {
-			return cli.WithCode(cli.ExitFailed, err)
+			return err
+		}
+	}
+	return nil
+}
+
+// refused tells what the builder refused of the challenges, if it says so.
+func (h *hook) refused(list []dnsextra.Challenge) error {
+	if h.config.Report == "" {
+		return nil
+	}
+	data, err := os.ReadFile(h.config.Report)
+	if err != nil {
+		return nil // not mounted, or not written yet
+	}
+	report := dnsextra.ParseReport(data)
+	for _, c := range list {
+		if r, ok := report.Find(c.FileName()); ok {
+			return cli.Rejectedf("the builder refused the challenge at %s: %s [%s]", c.Owner, r.Message, r.Code)
 		}
 	}
 	return nil

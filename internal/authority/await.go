@@ -28,6 +28,7 @@ type AwaitOptions struct {
 	DeadAfter  time.Duration // a server that never answered for so long may be left out
 	MinServers int           // if so many others, or all there are, show the values
 	Progress   func(waiting []string)
+	Stop       func() error // an error ends the wait at once
 }
 
 const (
@@ -62,6 +63,11 @@ func Await(ctx context.Context, o AwaitOptions) error {
 		waiting, done := o.judge(states, start, time.Now())
 		if done {
 			return nil
+		}
+		if o.Stop != nil {
+			if err := o.Stop(); err != nil {
+				return err
+			}
 		}
 		if o.Progress != nil {
 			o.Progress(waiting)

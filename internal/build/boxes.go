@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,7 @@ type challenges struct {
 	boxes []dnsextra.Box
 	set   *dnsextra.Set
 	live  map[domain.Name][]dnsextra.Seen // by zone
+	full  map[domain.Name]string          // zones that a box which is too full concerns: what it says
 	news  bool                            // the faults differ from those of the last pass
 }
 
@@ -37,11 +39,11 @@ type challenges struct {
 // remembered: a challenge's age counts from there, whatever its file says. A
 // state that cannot be read is begun anew.
 func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
-	c := &challenges{live: map[domain.Name][]dnsextra.Seen{}}
+	c := &challenges{live: map[domain.Name][]dnsextra.Seen{}, full: map[domain.Name]string{}}
 	for _, b := range t.Config.DropBoxes {
 		c.boxes = append(c.boxes, dnsextra.Box{
 			Dir: b.Path, Names: b.Names, Aliases: b.Aliases, TTL: uint32(b.TTL / time.Second),
-			MaxValues: b.MaxValues, MaxAge: b.MaxAge, Owner: b.Owner, Marker: b.Marker, MayHide: b.MayHide,
+			MaxValues: b.MaxValues, MaxAge: b.MaxAge, Owner: b.Owner, Marker: b.Marker, Report: b.Report, MayHide: b.MayHide,
 		})
 	}
 	t.challenges = c
@@ -73,6 +75,7 @@ func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
 			c.live[apex] = append(c.live[apex], e)
 		}
 	}
+	c.findFull(t)
 	is := boxState{Seen: c.set.Seen, Faults: faultDigest(c.set.Faults)}
 	c.news = is.Faults != was.Faults
 	if !keep || len(is.Seen) == 0 && is.Faults == "" && old == nil {
@@ -86,6 +89,86 @@ func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
 		return nil
 	}
 	return durable.WriteFile(path, b, t.stateMode())
+}
+
+// findFull says which zones an overfull box concerns: those with challenges in
+// it, or, when it has none that stand, the first of the tree, so that somebody is
+// told.
+func (c *challenges) findFull(t *Tree) {
+	for _, f := range c.set.Faults {
+		if f.Code != "box-full" {
+			continue
+		}
+		concerned := false
+		for apex, list := range c.live {
+			if slices.ContainsFunc(list, func(e dnsextra.Seen) bool { return e.Box == f.Pos.File }) {
+				c.full[apex], concerned = f.Pos.File+": "+f.Message, true
+			}
+		}
+		if !concerned && len(t.Config.Zones) > 0 {
+			c.full[t.Config.Zones[0].Name] = f.Pos.File + ": " + f.Message
+		}
+	}
+}
+
+// report writes for each box what was refused of it. What zones that were not
+// compiled in this pass refused before still holds.
+func (t *Tree) report(results []Result, now time.Time) error {
+	for i := range t.challenges.boxes {
+		b := &t.challenges.boxes[i]
+		if b.Report == "" {
+			continue
+		}
+		old, _ := os.ReadFile(b.Report)
+		was := dnsextra.ParseReport(old)
+		is := dnsextra.Report{Time: was.Time, Refused: t.refused(b.Dir, was, results)}
+		if was.Refused != nil && slices.Equal(is.Refused, was.Refused) {
+			continue
+		}
+		is.Time = now.UTC()
+		text, err := json.MarshalIndent(is, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encode a report: %w", err)
+		}
+		if err := durable.WriteFile(b.Report, append(text, '\n'), durable.Options{Mode: 0o644}); err != nil {
+			return fmt.Errorf("report to the drop box: %w", err)
+		}
+	}
+	return nil
+}
+
+func (t *Tree) refused(box string, was dnsextra.Report, results []Result) []dnsextra.Refused {
+	out := []dnsextra.Refused{}
+	add := func(f diag.Diagnostic) {
+		if filepath.Dir(f.Pos.File) == box {
+			out = append(out, dnsextra.Refused{File: filepath.Base(f.Pos.File), Code: f.Code, Message: f.Message})
+		}
+	}
+	for _, f := range t.challenges.set.Faults {
+		add(f)
+	}
+	compiled := map[domain.Name]bool{}
+	for i := range results {
+		if compiled[results[i].Zone] = results[i].compiled; !results[i].compiled {
+			continue
+		}
+		for _, f := range results[i].Diagnostics {
+			if f.Code == "guest-dropped" {
+				add(f)
+			}
+		}
+	}
+	for apex, list := range t.challenges.live {
+		for _, e := range list {
+			if old, ok := was.Find(e.File); ok && !compiled[apex] && e.Box == box && old.Code == "guest-dropped" {
+				out = append(out, old)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b dnsextra.Refused) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Message, b.Message))
+	})
+	return slices.Compact(out)
 }
 
 // hasBoxes reports whether there is anything to lock: a drop box, or what is

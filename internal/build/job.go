@@ -49,6 +49,8 @@ type Result struct {
 	FaultsNew   bool            `json:"-"` // the diagnostics differ from those of the last run
 	Error       string          `json:"error,omitempty"`
 	Code        int             `json:"exit"`
+
+	compiled bool // its sources were compiled in this pass
 }
 
 // job is one zone in one pass.
@@ -150,7 +152,7 @@ func (p *pass) readBack(j *job) {
 func (p *pass) candidate(j *job) *zone.Zone {
 	z, src, faults := p.tree.compile(j.z)
 	j.input = src.input
-	j.res.Diagnostics = faults
+	j.res.Diagnostics, j.res.compiled = faults, true
 	seen := faultDigest(faults)
 	j.res.FaultsNew = seen != j.state.Faults
 	j.state.Faults = seen

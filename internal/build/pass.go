@@ -85,6 +85,11 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 		}
 		zones = zones[n:]
 	}
+	if !o.DryRun {
+		if err := t.report(report.Zones, o.Now); err != nil {
+			return report, err
+		}
+	}
 	return report, ctx.Err()
 }
 
@@ -184,10 +189,23 @@ func (p *pass) start(z *config.Zone) *job {
 		p.o.Log.Warn("read state", "zone", z.Name, "err", err)
 	}
 	j.alarmsBefore = slices.Clone(state.Alarms)
+	if says, full := p.full(z.Name); full {
+		state.raise("box-full", says, j.now)
+	} else {
+		state.clear("box-full")
+	}
 	if p.o.NewZone && !j.state.Signed && z.Policy.Signed() { // of a zone that was published, it says nothing
 		j.state.NewZone = true
 	}
 	return j
+}
+
+func (p *pass) full(apex domain.Name) (says string, full bool) {
+	if p.tree.challenges == nil {
+		return "", false
+	}
+	says, full = p.tree.challenges.full[apex]
+	return says, full
 }
 
 // finish saves the state and lets go of the zone.

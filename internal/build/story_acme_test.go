@@ -14,6 +14,7 @@ import (
 
 	"zonebuild/internal/domain"
 	"zonebuild/internal/lab"
+	"zonebuild/internal/nsd"
 )
 
 // order is one client of an ACME CA on its way to a certificate: it puts its
@@ -205,4 +206,32 @@ func TestUacme(t *testing.T) {
 	o.run(nil, "unshare", "-m", "sh", "-c", script+" new")
 	o.run(nil, "unshare", "-m", "sh", "-c", script+" -h "+o.hook+" issue example.org '*.example.org' www.example.org")
 	o.got("uacme/*/cert.pem", before)
+}
+
+// TestShellClients replays the calls of acme.sh and getssl, which Debian does not
+// have: both values of a name and its wildcard, seen at the name server, removed.
+func TestShellClients(t *testing.T) {
+	for client, script := range map[string]string{
+		"acme.sh": `"$1" acme.sh >dns_acmehook.sh; . ./dns_acmehook.sh
+			for v in "$A" "$B"; do dns_acmehook_add _acme-challenge.example.org "$v" || exit; done
+			look; for v in "$A" "$B"; do dns_acmehook_rm _acme-challenge.example.org "$v" || exit; done`,
+		"getssl": `DNS_ADD_COMMAND="$1 -C $ACMEHOOK_DIR getssl-add --wait"; DNS_DEL_COMMAND="$1 -C $ACMEHOOK_DIR getssl-del"
+			for v in "$A" "$B" "$A"; do eval "$DNS_ADD_COMMAND" example.org "$v" || exit; done
+			look; for v in "$A" "$B" "$A"; do eval "$DNS_DEL_COMMAND" example.org "$v" || exit; done`,
+	} {
+		t.Run(client, func(t *testing.T) {
+			t.Parallel()
+			lab.Need(t, "dig")
+			o := newOrder(t, "", lab.NewPebble)
+			before := cutSOA(o.read("unsigned/example.org"))
+			program := filepath.Join(o.dir, "acmehook")
+			addr, _, _ := strings.Cut(strings.TrimPrefix(o.server.(*nsd.Server).Addresses[0].String(), "127.0.0.1:"), " ")
+			look := "look() { test \"$(dig +short +tcp @127.0.0.1 -p " + addr + " _acme-challenge.example.org TXT | sort | tr -d '\\n')\" = \"\\\"$A\\\"\\\"$B\\\"\" || exit 9; }\n"
+			o.run([]string{"ACMEHOOK=" + program, "ACMEHOOK_DIR=" + o.dir, "A=" + boxValue(1), "B=" + boxValue(2)}, "sh", "-c", look+script, "sh", program)
+			o.build(ok)
+			if after := cutSOA(o.read("unsigned/example.org")); after != before {
+				t.Errorf("%s\nbefore\n%s", after, before)
+			}
+		})
+	}
 }

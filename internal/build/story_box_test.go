@@ -237,3 +237,76 @@ func TestCanary(t *testing.T) {
 		}
 	}
 }
+
+// TestReport: the jail is told what was refused, by the reader and by the zone, also
+// when the zone is not compiled again; an overfull box is an alarm while it is.
+func TestReport(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, smallZone("alias CNAME ns1\n"))
+	s.write("zonebuild.toml", "[[drop-box]]\npath = \"dnsextra\"\nreport = \"report/box.json\"\nmax-values = 2\n")
+	if err := os.Mkdir(s.path("report"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := s.box()
+	s.write("dnsextra/www.example.org", "www.example.org. 60 IN A 192.0.2.6\n")
+	under := dnsextra.Challenge{Owner: domain.MustParse("_acme-challenge.alias.example.org"), Value: boxValue(1)}
+	if err := w.Add(t.Context(), under); err != nil {
+		t.Fatal(err)
+	}
+	s.write("primary/example.org", "ns1 A 192.0.2.53\n_acme-challenge.alias CNAME ns1\n")
+	report := func() dnsextra.Report { return dnsextra.ParseReport([]byte(s.read("report/box.json"))) }
+	for range 2 {
+		s.build(ok)
+		r := report()
+		if len(r.Refused) != 2 || r.Refused[1].File != "www.example.org" || r.Refused[1].Code != "box-content" {
+			t.Fatalf("%+v", r)
+		}
+		if f, ok := r.Find(under.FileName()); !ok || f.Code != "guest-dropped" || !strings.Contains(f.Message, "a CNAME stands at its owner") {
+			t.Errorf("%+v", f)
+		}
+	}
+	if err := w.Remove(under); err != nil {
+		t.Fatal(err)
+	}
+	s.remove("dnsextra/www.example.org")
+	s.build(ok)
+	if r := report(); len(r.Refused) != 0 {
+		t.Errorf("%+v", r)
+	}
+	for n := range 3 {
+		if err := w.Add(t.Context(), s.challenge("_acme-challenge.example.org", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.build(ok)
+	if got := s.alarms("example.org"); got != "box-full" {
+		t.Errorf("alarms %q", got)
+	}
+	if err := w.Remove(s.challenge("_acme-challenge.example.org", 0)); err != nil {
+		t.Fatal(err)
+	}
+	s.build(ok)
+	if got := s.alarms("example.org"); got != "" {
+		t.Errorf("alarms %q", got)
+	}
+}
+
+// TestAlias: an owner of another form is published exactly as it is allowed, and
+// only where the tree has its zone.
+func TestAlias(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, smallZone("_acme-challenge.www CNAME www.acme\n"))
+	s.write("zonebuild.toml", "[[drop-box]]\npath = \"dnsextra\"\naliases = [\"www.acme.example.org\"]\nnames = [\"nothing.example\"]\n")
+	w := s.box()
+	w.Aliases = []domain.Name{domain.MustParse("www.acme.example.org"), domain.MustParse("mail.acme.example.org")}
+	for _, a := range w.Aliases {
+		if err := w.Add(t.Context(), dnsextra.Challenge{Owner: a, Value: boxValue(1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report := s.build(ok)
+	text := s.read("signed/example.org")
+	if !strings.Contains(text, "www.acme.example.org.\t60\tIN\tTXT\t") || strings.Contains(text, "mail.acme.example.org.") || len(report.Boxes) != 1 {
+		t.Errorf("%v\n%s", report.Boxes, text)
+	}
+}

@@ -273,7 +273,7 @@ func rootKeys(c *Config) []key {
 			if err != nil {
 				return err
 			}
-			gid, err := groupID(s)
+			gid, err := ParseGroup(s)
 			if err == nil {
 				c.OutputGroup = &gid
 			}
@@ -284,8 +284,8 @@ func rootKeys(c *Config) []key {
 	}
 }
 
-// groupID reads a group's number or name.
-func groupID(s string) (int, error) {
+// ParseGroup reads a group's number or name.
+func ParseGroup(s string) (int, error) {
 	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
 		return int(n), nil
 	}

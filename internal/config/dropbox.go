@@ -22,7 +22,8 @@ type DropBox struct {
 	MaxAge    time.Duration
 	Owner     *uint32 // uid that its files must have; nil = any
 	Marker    string
-	MayHide   bool // its challenges may make a name exist for which a wildcard answers
+	Report    string // file that is written for the jail; "" = none
+	MayHide   bool   // its challenges may make a name exist for which a wildcard answers
 }
 
 func defaultDropBox() DropBox {
@@ -49,6 +50,7 @@ func dropBoxKeys(b *DropBox) []key {
 			return err
 		}},
 		{"marker", fileName(&b.Marker)},
+		{"report", localPath(&b.Report)},
 		{"may-hide-wildcards", boolean(&b.MayHide)},
 	}
 }
@@ -103,6 +105,9 @@ func (l *loader) loadDropBoxes(e *entry) {
 			continue
 		}
 		b.Path = l.inTree(b.Path)
+		if b.Report != "" {
+			b.Report = l.inTree(b.Report)
+		}
 		if slices.ContainsFunc(l.DropBoxes, func(o DropBox) bool { return o.Path == b.Path }) {
 			l.errorf(v.at, "config-value", "two drop boxes have the path %s", b.Path)
 		}

@@ -29,6 +29,7 @@ type Hook struct {
 	Timeout    time.Duration
 	DeadAfter  time.Duration
 	MinServers int
+	Report     string // of the builder; "" = none
 }
 
 // LoadHook reads the configuration in a directory. It is whole only when the list
@@ -61,6 +62,9 @@ func LoadHook(dir string) (*Hook, diag.List) {
 		l.errorf(diag.Pos{File: HookFile}, "config-read", "read the configuration: %s", cause(err))
 	}
 	h.DropBox = l.inTree(h.DropBox)
+	if h.Report != "" {
+		h.Report = l.inTree(h.Report)
+	}
 	return h, l.faults
 }
 
@@ -74,7 +78,7 @@ func hookKeys(h *Hook) []key {
 			if err != nil {
 				return err
 			}
-			gid, err := groupID(s)
+			gid, err := ParseGroup(s)
 			if err == nil {
 				h.Group = &gid
 			}
@@ -85,6 +89,7 @@ func hookKeys(h *Hook) []key {
 		{"timeout", duration(&h.Timeout, time.Second, day)},
 		{"dead-after", duration(&h.DeadAfter, time.Second, day)},
 		{"min-servers", number(&h.MinServers, 1, 100)},
+		{"report", localPath(&h.Report)},
 	}
 }
 
