@@ -17,7 +17,7 @@ func layout(typ uint16) string {
 		return "a"
 	case dns.TypeAAAA:
 		return "q"
-	case dns.TypeNS, dns.TypeCNAME, dns.TypePTR, dns.TypeDNAME:
+	case dns.TypeNS, dns.TypeCNAME, dns.TypePTR, dns.TypeDNAME, dns.TypeMB, dns.TypeMG, dns.TypeMR:
 		return "n"
 	case dns.TypeMX, dns.TypeAFSDB, dns.TypeKX, dns.TypeRT:
 		return "2n"

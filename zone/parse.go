@@ -159,7 +159,7 @@ func (r *reader) directive(tokens []token) {
 	args := tokens[1:]
 	switch name {
 	case "$ORIGIN":
-		if len(args) != 1 {
+		if len(args) != 1 || args[0].quoted || args[0].pair {
 			r.errorf(tokens[0], "directive", "$ORIGIN needs one name")
 			return
 		}
@@ -170,7 +170,7 @@ func (r *reader) directive(tokens []token) {
 		}
 		r.origin = domain.FromCanonical(wire)
 	case "$TTL":
-		if len(args) != 1 {
+		if len(args) != 1 || args[0].quoted {
 			r.errorf(tokens[0], "directive", "$TTL needs one time")
 			return
 		}
@@ -238,10 +238,10 @@ func (r *reader) record(tokens []token, blank bool) {
 	first := tokens[0]
 	if !blank {
 		wire, err := domain.AppendText(r.owner[:0], first.text, r.origin)
-		if err != nil || first.quoted {
-			if err == nil {
-				err = errors.New("an owner is not quoted")
-			}
+		if err == nil && (first.quoted || first.pair) {
+			err = errors.New("an owner is not quoted")
+		}
+		if err != nil {
 			r.owner = nil
 			r.errorf(first, "name", "owner %s: %s", quote(first.text), err)
 			return
@@ -289,6 +289,9 @@ func (r *reader) head(first token, tokens []token) (typ uint16, ttl int64, rest 
 	hasTTL, hasClass := false, false
 	for i, t := range tokens {
 		switch word := t.text; {
+		case t.quoted:
+			r.errorf(t, "type", "%s is quoted: a TTL, a class or a type stands here", quote(word))
+			return 0, 0, nil, false
 		case !hasClass && isClass(word):
 			hasClass = true
 			if !bytes.EqualFold(word, []byte("IN")) && !bytes.EqualFold(word, []byte("CLASS1")) {
@@ -305,7 +308,7 @@ func (r *reader) head(first token, tokens []token) (typ uint16, ttl int64, rest 
 			ttl = int64(v)
 		default:
 			typ, ok = typeByName(word)
-			if !ok || t.quoted {
+			if !ok {
 				r.errorf(t, "type", "unknown type %s", quote(word))
 				return 0, 0, nil, false
 			}
@@ -333,7 +336,7 @@ func (r *reader) admits(at token, owner domain.Name, typ uint16) bool {
 		}
 		r.parser.faults.Errorf(r.at(at), "dnssec-in-input", owner.String(), "%s in the input: the signer makes it", TypeName(typ))
 		return false
-	case dns.TypeSIG, dns.TypeNXT, dns.TypeKEY, dns.TypeDLV:
+	case dns.TypeSIG, dns.TypeNXT, dns.TypeKEY, dns.TypeDLV, dns.TypeMD, dns.TypeMF:
 		r.parser.faults.Errorf(r.at(at), "type-obsolete", owner.String(), "%s is obsolete", TypeName(typ))
 		return false
 	}

@@ -37,11 +37,21 @@ func appendRdata(dst []byte, typ uint16, tokens []token, origin domain.Name) ([]
 	if len(tokens) == 0 {
 		return dst, faultAt(-1, "no rdata")
 	}
+	if typ != dns.TypeSVCB && typ != dns.TypeHTTPS {
+		// Elsewhere key="value" is one text to some readers and two to others.
+		for i, t := range tokens {
+			if t.pair {
+				return dst, faultAt(i, "white space is missing before the quote in %s", quote(t.text))
+			}
+		}
+	}
 	start := len(dst)
 	var err error
 	switch fields := layout(typ); {
 	case string(tokens[0].text) == `\#` && !tokens[0].quoted:
 		dst, err = appendGeneric(dst, typ, tokens)
+	case typ == dns.TypeLOC:
+		dst, err = appendLOC(dst, tokens)
 	case fields == "":
 		dst, err = appendByLibrary(dst, typ, tokens, origin)
 	default:
@@ -64,6 +74,9 @@ func appendFields(dst []byte, fields string, tokens []token, origin domain.Name)
 	for f := 0; f < len(fields); f++ {
 		if i == len(tokens) && fields[f] != 't' {
 			return dst, faultAt(-1, "rdata ends early: %s is missing", fieldName(fields[f]))
+		}
+		if i < len(tokens) && tokens[i].quoted && !isText(fields[f]) {
+			return dst, faultAt(i, "%s is not quoted", fieldName(fields[f]))
 		}
 		var err error
 		rest := 1
@@ -99,6 +112,9 @@ func appendFields(dst []byte, fields string, tokens []token, origin domain.Name)
 	return dst, nil
 }
 
+// isText reports whether quotes may stand around a field.
+func isText(c byte) bool { return c == 's' || c == 'S' || c == 'X' }
+
 func fieldName(c byte) string {
 	switch c {
 	case 'a':
@@ -107,8 +123,12 @@ func fieldName(c byte) string {
 		return "an IPv6 address"
 	case 'n':
 		return "a name"
-	case 's', 'u', 'S', 'X':
+	case 's', 'S', 'X':
 		return "a text"
+	case 'u':
+		return "a word"
+	case 'T', 't':
+		return "a type"
 	case 'h', 'H':
 		return "hexadecimal data"
 	case 'b', 'c':
@@ -240,6 +260,9 @@ func parseTTL(text []byte, max uint64) (uint32, error) {
 	if len(text) == 0 {
 		return 0, errors.New("empty time")
 	}
+	if digits > 0 && digits < len(text) { // 1h30: minutes to its author, seconds to ldns
+		return 0, fmt.Errorf("%s is not a time in seconds", quote(text))
+	}
 	total += v
 	if total > max {
 		return 0, fmt.Errorf("%s is more than %d seconds", quote(text), max)
@@ -324,7 +347,7 @@ func appendBlob(dst []byte, kind byte, tokens []token) ([]byte, error) {
 		}
 		return out, nil
 	}
-	out, err := base64.StdEncoding.AppendDecode(dst, text)
+	out, err := base64.StdEncoding.Strict().AppendDecode(dst, text)
 	if err != nil || len(text) == 0 {
 		return dst, faultAt(0, "%s is not base64 data", quote(text))
 	}
@@ -369,6 +392,8 @@ func AppendBitmap(dst []byte, types []uint16) []byte {
 func checkLengths(typ uint16, rdata []byte) error {
 	want, have, what := 0, 0, ""
 	switch typ {
+	case dns.TypeSVCB, dns.TypeHTTPS:
+		return checkSvcParams(rdata)
 	case dns.TypeDS, dns.TypeCDS:
 		if len(rdata) == 5 && rdata[2] == 0 && rdata[3] == 0 { // delete form, RFC 8078 §4
 			return nil
@@ -387,6 +412,40 @@ func checkLengths(typ uint16, rdata []byte) error {
 	}
 	if want != 0 && want != have {
 		return fmt.Errorf("data of %d octets, %s needs %d", have, what, want)
+	}
+	return nil
+}
+
+// checkSvcParams refuses parameters that make clients ignore the whole RRset
+// (RFC 9460 §2.2, §7.1.1, §8); no server looks at all of that.
+func checkSvcParams(rdata []byte) error {
+	if len(rdata) < 2 {
+		return nil
+	}
+	n, err := domain.WireLen(rdata[2:])
+	if err != nil {
+		return nil
+	}
+	values := make(map[dns.SVCBKey][]byte)
+	for rest := rdata[2+n:]; len(rest) >= 4; {
+		key, size := dns.SVCBKey(binary.BigEndian.Uint16(rest)), int(binary.BigEndian.Uint16(rest[2:]))
+		if len(rest) < 4+size {
+			return nil
+		}
+		values[key] = rest[4 : 4+size]
+		rest = rest[4+size:]
+	}
+	if alpn, ok := values[dns.SVCB_ALPN]; ok && len(alpn) == 0 {
+		return errors.New("alpn holds no protocol")
+	} else if _, alone := values[dns.SVCB_NO_DEFAULT_ALPN]; alone && !ok {
+		return errors.New("no-default-alpn without alpn")
+	}
+	mandatory := values[dns.SVCB_MANDATORY]
+	for ; len(mandatory) >= 2; mandatory = mandatory[2:] {
+		key := dns.SVCBKey(binary.BigEndian.Uint16(mandatory))
+		if _, ok := values[key]; !ok || key == dns.SVCB_MANDATORY {
+			return fmt.Errorf("mandatory lists %s, which no client can find", key)
+		}
 	}
 	return nil
 }

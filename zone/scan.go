@@ -12,6 +12,7 @@ type token struct {
 	line   int
 	column int
 	quoted bool
+	pair   bool // key="value": the quotes are in the text
 }
 
 // scanner cuts a master file (RFC 1035 §5.1) into entries. It never stops at a
@@ -155,7 +156,7 @@ func (s *scanner) entry() {
 }
 
 func (s *scanner) word() {
-	start, pos := s.at, s.pos()
+	start, pos, pair := s.at, s.pos(), false
 	for s.at < len(s.src) {
 		c := s.src[s.at]
 		if c == '\\' {
@@ -172,6 +173,7 @@ func (s *scanner) word() {
 				if !s.quotedPart() {
 					break
 				}
+				pair = true
 				continue
 			}
 			s.fault(s.pos(), "quote", "white space is missing before the quote")
@@ -181,7 +183,7 @@ func (s *scanner) word() {
 		}
 		s.at++
 	}
-	s.tokens = append(s.tokens, token{s.src[start:s.at], pos.Line, pos.Column, false})
+	s.tokens = append(s.tokens, token{s.src[start:s.at], pos.Line, pos.Column, false, pair})
 }
 
 // quotedPart passes over the quoted part of a word.
@@ -209,7 +211,7 @@ func (s *scanner) quoted() {
 	for s.at < len(s.src) {
 		switch c := s.src[s.at]; {
 		case c == '"':
-			s.tokens = append(s.tokens, token{s.src[start:s.at], pos.Line, pos.Column, true})
+			s.tokens = append(s.tokens, token{s.src[start:s.at], pos.Line, pos.Column, true, false})
 			s.at++
 			if s.at < len(s.src) && class(s.src[s.at]) == plain || s.at < len(s.src) && (s.src[s.at] == '"' || s.src[s.at] == '\\') {
 				s.fault(s.pos(), "quote", "white space is missing after the quote")
