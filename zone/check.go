@@ -147,7 +147,7 @@ func (c *checker) checkWildcard(lo, hi int) {
 	owner := c.s.Owner(lo)
 	switch {
 	case len(owner) < 3 || owner[1] != '*':
-	case owner[0] > 1:
+	case isWildcardLike(owner):
 		c.errorf(lo, "wildcard-like", "the label begins with an asterisk but is no wildcard")
 	default:
 		for i := lo; i < hi; i = c.s.RRsetEnd(i) {
@@ -157,6 +157,8 @@ func (c *checker) checkWildcard(lo, hi int) {
 		}
 	}
 }
+
+func isWildcardLike(owner []byte) bool { return owner[0] > 1 && owner[1] == '*' }
 
 // checkDS refuses a DS at the apex, where it would be the parent's, and one
 // without a delegation (RFC 4035 §2.4).
@@ -183,14 +185,20 @@ func (c *checker) checkSize(lo, hi int) {
 	if hi-lo == 1 && len(c.s.Rdata(lo)) < 32<<10 {
 		return
 	}
-	size := 12 + len(c.s.Owner(lo)) + 4
-	for i := lo; i < hi; i++ {
-		size += 2 + 10 + len(c.s.Rdata(i))
-	}
-	if size > dns.MaxMsgSize {
+	if size := messageSize(c.s, c.s.Owner(lo), lo, hi); size > dns.MaxMsgSize {
 		c.errorf(lo, "rrset-too-large", "the %d %s records need a message of %d octets, at most %d are possible", hi-lo, TypeName(c.s.Type(lo)), size, dns.MaxMsgSize)
 	}
 }
+
+func messageSize(s *rrset.Set, owner []byte, lo, hi int) int {
+	size := 12 + len(owner) + 4
+	for i := lo; i < hi; i++ {
+		size += recordSize(s, i)
+	}
+	return size
+}
+
+func recordSize(s *rrset.Set, i int) int { return 2 + 10 + len(s.Rdata(i)) }
 
 // checkTTL wants signatures that outlive the caches of their RRset: one that is
 // about to be replaced has the refresh time left (RFC 6781 §4.4.1).

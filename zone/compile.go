@@ -10,6 +10,8 @@ package zone
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/miekg/dns"
@@ -76,7 +78,7 @@ func (r Rules) Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.Lis
 		return nil, faults
 	}
 	if len(guests) > 0 {
-		if err := z.admit(guests, &faults); err != nil {
+		if err := z.admit(r, guests, &faults); err != nil {
 			faults.Errorf(diag.Pos{}, "too-large", apex.String(), "%s", err)
 			return nil, faults
 		}
@@ -194,14 +196,22 @@ func MadeBySigner(typ uint16) bool {
 }
 
 // admit adds the guests that fit, in their order.
-func (z *Zone) admit(guests []Fragment, faults *diag.List) error {
+func (z *Zone) admit(r Rules, guests []Fragment, faults *diag.List) error {
 	sets := []*rrset.Set{z.records}
+	sizes := make(map[string]int) // of the RRsets that guests touch
 	for _, g := range guests {
-		if why, i := z.refuses(g); why != "" {
-			faults.Warnf(g.Records.Pos(i), "guest-dropped", g.Records.Name(i).String(), "the file is left out: %s", why)
-			continue
+		why, i := z.refuses(r, g)
+		if why == "" {
+			why, i = z.outgrown(g, sizes)
 		}
-		sets = append(sets, z.withHostTTL(g.Records))
+		switch {
+		case why == "":
+			sets = append(sets, z.withHostTTL(g.Records))
+		case g.Records == nil || g.Records.Len() == 0:
+			faults.Warnf(diag.Pos{File: g.Name}, "guest-dropped", "", "the file is left out: %s", why)
+		default:
+			faults.Warnf(g.Records.Pos(i), "guest-dropped", g.Records.Name(i).String(), "the file is left out: %s", why)
+		}
 	}
 	if len(sets) == 1 {
 		return nil
@@ -217,16 +227,56 @@ func (z *Zone) admit(guests []Fragment, faults *diag.List) error {
 	return nil
 }
 
-// refuses says why a guest's records cannot join the zone, and which of them.
-func (z *Zone) refuses(g Fragment) (string, int) {
+// outgrown says which record of a guest would make its RRset too large for a
+// message (checkSize). The sizes grow with each guest that fits.
+func (z *Zone) outgrown(g Fragment, sizes map[string]int) (string, int) {
 	s := g.Records
+	grown := make(map[string]int)
+	for i := range s.Len() {
+		key := string(binary.BigEndian.AppendUint16(bytes.Clone(s.Owner(i)), s.Type(i)))
+		size, ok := grown[key]
+		if !ok {
+			size, ok = sizes[key]
+		}
+		lo, hi := z.records.FindRRset(s.Owner(i), s.Type(i))
+		if !ok {
+			size = messageSize(z.records, s.Owner(i), lo, hi)
+		}
+		for lo < hi && !bytes.Equal(z.records.Rdata(lo), s.Rdata(i)) {
+			lo++
+		}
+		if lo == hi {
+			size += recordSize(s, i)
+		}
+		if size > dns.MaxMsgSize {
+			return fmt.Sprintf("the %s records would need a message of %d octets, at most %d are possible", TypeName(s.Type(i)), size, dns.MaxMsgSize), i
+		}
+		grown[key] = size
+	}
+	maps.Copy(sizes, grown)
+	return "", 0
+}
+
+// refuses says why a guest's records cannot join the zone, and which of them.
+func (z *Zone) refuses(r Rules, g Fragment) (string, int) {
+	s := g.Records
+	if s == nil || g.Incomplete {
+		return "a part of it could not be read", 0
+	}
 	for i := range s.Len() {
 		name, typ := s.Name(i), s.Type(i)
-		if _, given := s.TTL(i); !given {
+		ttl, given := s.TTL(i)
+		if !given {
 			return "a record has no TTL", i
+		}
+		if lo, hi := z.records.FindRRset(s.Owner(i), typ); r.Refresh > 0 && ttl >= r.Refresh && lo == hi {
+			return fmt.Sprintf("its TTL %d is not below the policy's refresh of %d seconds", ttl, r.Refresh), i
 		}
 		if !name.IsWithin(z.apex) {
 			return "its owner is outside the zone", i
+		}
+		if isWildcardLike(s.Owner(i)) {
+			return "its owner begins with an asterisk but is no wildcard", i
 		}
 		if typ == dns.TypeCNAME || typ == dns.TypeDNAME || typ == dns.TypeSOA || typ == dns.TypeNS || typ == dns.TypeDS || MadeBySigner(typ) {
 			return "a guest may not bring " + TypeName(typ), i
