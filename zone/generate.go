@@ -1,8 +1,10 @@
 package zone
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,7 +13,9 @@ import (
 
 // generate expands $GENERATE START-STOP[/STEP] OWNER [TTL] [CLASS] TYPE RDATA
 // as BIND does: $ is the number, ${OFFSET,WIDTH,BASE} formats it, $$ and \$ are
-// a dollar sign. Every record stands at the place of the directive.
+// a dollar sign; rdata that is one quoted text is what stands between the
+// quotes, with \" for a quote. Every record stands at the place of the
+// directive. The owner before it is the owner after it.
 func (r *reader) generate(directive token, args []token) {
 	if !r.o.Generate {
 		r.errorf(directive, "generate", "$GENERATE is not allowed here")
@@ -35,12 +39,27 @@ func (r *reader) generate(directive token, args []token) {
 		r.errorf(directive, "generate", "more than %d generated records", MaxGenerateAll)
 		return
 	}
+	record := slices.Clone(args[1:])
+	if last := len(record) - 1; record[last].quoted && last == rdataAt(record) {
+		record[last].text = bytes.ReplaceAll(record[last].text, []byte(`\"`), []byte(`"`))
+		record[last].quoted = false
+	}
 	before := len(r.parser.faults)
 	for i := 0; i < count; i++ {
-		if r.generated1(directive, args[1:], start+i*step); len(r.parser.faults) > before {
+		if r.generated1(directive, record, start+i*step); len(r.parser.faults) > before {
 			return // the others have the same fault
 		}
 	}
+}
+
+// rdataAt is where the rdata begins in the fields of a record with an owner.
+func rdataAt(tokens []token) int {
+	for i, t := range tokens[1:] {
+		if digit := len(t.text) > 0 && t.text[0] >= '0' && t.text[0] <= '9'; !digit && !isClass(t.text) {
+			return i + 2
+		}
+	}
+	return len(tokens)
 }
 
 // generated1 makes the record for one number.
@@ -68,7 +87,6 @@ func (r *reader) generated1(directive token, args []token, n int) {
 	}
 	sub := &reader{parser: r.parser, number: r.number, origin: r.origin, fixed: &directive, scanner: scanner{name: r.scanner.name}}
 	sub.record(s.tokens, false)
-	r.owner = sub.owner
 }
 
 func parseRange(s string) (start, stop, step int, err error) {
@@ -101,6 +119,7 @@ func parseRange(s string) (start, stop, step int, err error) {
 // expand puts n into one field of a $GENERATE.
 func expand(s string, n int) (string, error) {
 	var b strings.Builder
+	modifier := false
 	for i := 0; i < len(s); i++ {
 		switch {
 		case s[i] == '\\' && i+1 < len(s):
@@ -125,6 +144,9 @@ func expand(s string, n int) (string, error) {
 			}
 			b.WriteString(text)
 			i += end
+			modifier = true
+		case modifier:
+			return "", errors.New("a bare $ behind a modifier, which BIND applies to it too: write ${0}")
 		default:
 			b.WriteString(strconv.Itoa(n))
 		}
@@ -158,18 +180,23 @@ func modified(mod string, n int) (string, error) {
 	case "d", "o", "x", "X":
 		return fmt.Sprintf("%0*"+base, int(width), v), nil
 	case "n", "N":
-		digits := fmt.Sprintf("%0*x", int((width+1)/2), v)
+		digits := "0123456789abcdef"
 		if base == "N" {
-			digits = strings.ToUpper(digits)
+			digits = "0123456789ABCDEF"
 		}
+		// The width counts the dots too; an even one ends with a dot.
 		var b strings.Builder
-		for i := len(digits) - 1; i >= 0; i-- {
-			b.WriteByte(digits[i])
-			if i > 0 {
-				b.WriteByte('.')
+		for {
+			b.WriteByte(digits[v&0xf])
+			v >>= 4
+			if v == 0 && b.Len() >= int(width) {
+				return b.String(), nil
+			}
+			b.WriteByte('.')
+			if v == 0 && b.Len() >= int(width) {
+				return b.String(), nil
 			}
 		}
-		return b.String(), nil
 	}
 	return "", fmt.Errorf("bad base %q", base)
 }

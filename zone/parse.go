@@ -65,7 +65,14 @@ func Parse(file string, src []byte, o ParseOptions) (Fragment, diag.List) {
 }
 
 // ReadFile reads one whole file of a tree, refusing what is not a regular file.
+// It asks before it opens, where fsys can tell: to open a FIFO is to wait for
+// whoever writes into it.
 func ReadFile(fsys fs.FS, name string) ([]byte, error) {
+	if s, ok := fsys.(fs.StatFS); ok {
+		if info, err := s.Stat(name); err == nil && !info.Mode().IsRegular() {
+			return nil, errors.New("not a regular file")
+		}
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
@@ -112,7 +119,8 @@ type reader struct {
 	scanner
 	number uint16
 	origin domain.Name
-	owner  []byte // last owner; nil before the first
+	owner  []byte // last owner; nil before the first, and while it is lost
+	lost   bool   // the last owner had a fault: what has no owner below it is left out with it
 	depth  int
 	fixed  *token // place of every record, for those that a $GENERATE makes
 }
@@ -129,7 +137,9 @@ func (p *parser) file(name string, src []byte, origin domain.Name, depth int) {
 		scanner: scanner{name: name, src: src, line: 1, faults: &p.faults},
 	}
 	for r.next() {
-		if !r.bad {
+		if r.bad {
+			r.entryBad()
+		} else {
 			r.entryDone()
 		}
 	}
@@ -152,6 +162,21 @@ func (r *reader) entryDone() {
 		return
 	}
 	r.record(r.tokens, r.blank)
+}
+
+// entryBad takes only the owner from an entry with a lexical fault, so that
+// records without an owner below it are not taken for another name's.
+func (r *reader) entryBad() {
+	if r.blank || len(r.tokens) > 0 && !r.tokens[0].quoted && r.tokens[0].text[0] == '$' {
+		return
+	}
+	r.owner, r.lost = nil, true
+	if len(r.tokens) == 0 || r.tokens[0].quoted {
+		return
+	}
+	if wire, err := domain.AppendText(nil, r.tokens[0].text, r.origin); err == nil {
+		r.owner, r.lost = wire, false
+	}
 }
 
 func (r *reader) directive(tokens []token) {
@@ -242,12 +267,15 @@ func (r *reader) record(tokens []token, blank bool) {
 			err = errors.New("an owner is not quoted")
 		}
 		if err != nil {
-			r.owner = nil
+			r.owner, r.lost = nil, true
 			r.errorf(first, "name", "owner %s: %s", quote(first.text), err)
 			return
 		}
-		r.owner = wire
+		r.owner, r.lost = wire, false
 		tokens = tokens[1:]
+	}
+	if r.lost {
+		return
 	}
 	if r.owner == nil {
 		r.errorf(first, "owner-missing", "no owner: the line begins with white space and no record stands before it")

@@ -72,7 +72,7 @@ func TestReadersOnForms(t *testing.T) {
 		t.Run(tt.src, func(t *testing.T) {
 			t.Parallel()
 			apex := domain.MustParse("example.org")
-			f, faults := Parse("p", []byte(soaPlain+tt.src), ParseOptions{Apex: apex})
+			f, faults := Parse("p", []byte(soaPlain+tt.src), ParseOptions{Apex: apex, Generate: true})
 			z, more := Compile(apex, f)
 			for _, d := range more {
 				if d.Code != "target-missing" {
