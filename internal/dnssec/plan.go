@@ -30,6 +30,7 @@ type Plan struct {
 	prev   *Previous
 
 	zoneSigners, keySigners []int      // indexes of keys
+	replaced                []bool     // per key: the previous zone has another of its algorithm and tag
 	denial                  *rrset.Set // the NSEC or NSEC3 records
 	made                    *rrset.Set // the records of the apex that the signer makes
 	items                   []item     // RRsets in output order
@@ -63,6 +64,7 @@ func NewPlan(z *zone.Zone, keys []Key, policy Policy, prev *Previous, now time.T
 	if err := p.buildChain(); err != nil {
 		return nil, err
 	}
+	p.findReplaced()
 	p.explain(p.layOut())
 	return p, nil
 }
@@ -114,6 +116,24 @@ func (p *Plan) chooseSigners() error {
 		}
 	}
 	return nil
+}
+
+// findReplaced looks for keys whose algorithm and tag were another key's in the
+// previous zone: those do not tell then whose a signature is.
+func (p *Plan) findReplaced() {
+	p.replaced = make([]bool, len(p.keys))
+	if p.prev == nil {
+		return
+	}
+	for _, old := range p.prev.DNSKEYs() {
+		tag := old.KeyTag()
+		for i := range p.keys {
+			k := &p.keys[i]
+			if k.Tag == tag && k.DNSKEY.Algorithm == old.Algorithm && !bytes.Equal(publicBytes(&k.DNSKEY), publicBytes(&old)) {
+				p.replaced[i] = true
+			}
+		}
+	}
 }
 
 // layOut puts the RRsets into output order and looks for each signature in the
@@ -193,7 +213,7 @@ func (p *Plan) add(c *cursor, from uint8, lo, hi int, signed bool) (same bool) {
 		it.slot = int32(len(p.slots))
 		for _, k := range p.signers(it) {
 			kept := int32(-1)
-			if same {
+			if same && !p.replaced[k] {
 				if i := c.signature(typ, &p.keys[k]); i >= 0 && p.keeps(c.s, i, s, lo, typ) {
 					kept = int32(i)
 				}
@@ -307,6 +327,40 @@ func (p *Plan) explain(changedDenial bool) {
 	if p.Due > 0 {
 		p.Reasons = append(p.Reasons, fmt.Sprintf("%d signatures are due", p.Due))
 	}
+	if len(p.Reasons) > 0 {
+		return
+	}
+	if n := p.stopped(); n > 0 {
+		p.Reasons = append(p.Reasons, fmt.Sprintf("%d signatures are by keys that sign no more", n))
+	}
+}
+
+// stopped counts the signatures of the previous zone by keys that do not make
+// such ones now.
+func (p *Plan) stopped() (n int) {
+	type by struct {
+		tag       uint16
+		algorithm uint8
+		keys      bool
+	}
+	signs := map[by]bool{}
+	for _, i := range p.zoneSigners {
+		signs[by{p.keys[i].Tag, p.keys[i].DNSKEY.Algorithm, false}] = true
+	}
+	for _, i := range p.keySigners {
+		signs[by{p.keys[i].Tag, p.keys[i].DNSKEY.Algorithm, true}] = true
+	}
+	s := p.prev.records
+	for i := range s.Len() {
+		if s.Type(i) != dns.TypeRRSIG {
+			continue
+		}
+		r := s.Rdata(i)
+		if !signs[by{binary.BigEndian.Uint16(r[16:]), r[2], ofKeys(binary.BigEndian.Uint16(r))}] {
+			n++
+		}
+	}
+	return n
 }
 
 // explainMade names the sets of the apex that the signer made otherwise before,
