@@ -31,7 +31,7 @@ func (c *checker) checkCuts() {
 			occluded = occluded || c.s.OwnerEnd(lo) > to || from > lo
 		}
 	}
-	if occluded && !c.incomplete { // the NS that makes it glue may be missing
+	if occluded {
 		c.checkOccluded(glue)
 	}
 }
@@ -85,7 +85,8 @@ func (c *checker) checkOccluded(glue bits) {
 		}
 		for i := lo; i < c.s.OwnerEnd(lo); i = c.s.RRsetEnd(i) {
 			t := c.s.Type(i)
-			if isAddress(t) && glue.has(i) || !below && (t == dns.TypeNS || t == dns.TypeDS) || t == dns.TypeCNAME && !below {
+			if isAddress(t) && (glue.has(i) || c.incomplete) || // the NS that makes it glue may be missing
+				!below && (t == dns.TypeNS || t == dns.TypeDS) || t == dns.TypeCNAME && !below {
 				continue // a CNAME beside the NS has a fault of its own
 			}
 			c.errorf(i, "occluded", "the delegation %s hides this %s record", c.s.Name(cutAt), TypeName(t)).At(c.s.Pos(cutAt), "the delegation")

@@ -20,6 +20,7 @@ import (
 const (
 	MaxFile        = 2 << 30 // octets of one file
 	MaxInclude     = 7       // depth of $INCLUDE
+	MaxIncludes    = 4096    // files that one fragment includes
 	MaxGenerate    = 65536   // records of one $GENERATE
 	MaxGenerateAll = 1 << 20 // records of all $GENERATEs of a fragment
 )
@@ -111,6 +112,7 @@ type parser struct {
 	ttl       int64
 	rdata     []byte // scratch
 	generated int
+	flooded   bool // with files
 }
 
 // reader is the state of one file (RFC 1035 §5.1: origin and last owner).
@@ -224,6 +226,12 @@ func (r *reader) include(directive token, args []token) {
 		return
 	case r.depth == MaxInclude:
 		r.errorf(directive, "include", "$INCLUDE is nested more than %d deep", MaxInclude)
+		return
+	case len(r.sources) > MaxIncludes:
+		if !r.flooded { // once: the files read so far may hold as many more
+			r.errorf(directive, "include", "the fragment includes more than %d files", MaxIncludes)
+		}
+		r.flooded = true
 		return
 	}
 	origin := r.origin

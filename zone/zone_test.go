@@ -25,7 +25,7 @@ func compile(t *testing.T, primary string) (*Zone, diag.List) {
 func compileBy(t *testing.T, r Rules, soaText, primary string) (*Zone, diag.List) {
 	t.Helper()
 	apex := domain.MustParse("example.org")
-	tree := fstest.MapFS{"inc/a": {Data: []byte("inc A 192.0.2.9\n")}, "inc/loop": {Data: []byte("$INCLUDE inc/loop\n")}}
+	tree := fstest.MapFS{"inc/a": {Data: []byte("inc A 192.0.2.9\n")}, "inc/none": {}, "inc/loop": {Data: []byte("$INCLUDE inc/loop\n")}}
 	s, faults := Parse("soa/example.org", []byte(soaText), ParseOptions{Apex: apex})
 	p, more := Parse("primary/example.org", []byte(primary), ParseOptions{Apex: apex, Include: tree, Generate: true})
 	faults = append(faults, more...)
@@ -80,6 +80,10 @@ p:2:10: "/etc/passwd" is not a path inside the tree (no leading slash, no ..) [i
 p:3:10: include "nosuch": file does not exist [include]
 `},
 		{"include loop", "$INCLUDE inc/loop\n", "inc/loop:1:1: $INCLUDE is nested more than 7 deep [include]\n"},
+		{"include flood", strings.Repeat("$INCLUDE inc/none\n", 4099), "p:4097:1: the fragment includes more than 4096 files [include]\n"},
+		{"hidden beside a fault", "d NS ns1\nx.d TXT y\nbad A x\n", `p:2:1: x.d.example.org.: the delegation d.example.org. hides this TXT record [occluded] (the delegation at p:1:1)
+p:3:7: bad.example.org.: A: "x" is not an IPv4 address [rdata]
+`},
 		{"generate", "$GENERATE 1-3 h$ A 192.0.2.${10,3}\n$GENERATE 1-100000 x$ A 192.0.2.1\n$GENERATE 3-1 x$ A 192.0.2.1\n", `p:1:1: h1.example.org.: A: "192.0.2.011" is not an IPv4 address [rdata]
 p:2:11: range "1-100000" makes 100000 records, at most 65536 are allowed [generate]
 p:3:11: range "3-1": it is empty [generate]

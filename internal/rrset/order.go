@@ -136,7 +136,7 @@ func Merge(sets ...*Set) (*Set, error) {
 	out := &Set{}
 	for _, s := range sets {
 		if len(out.files)+len(s.files) > 1<<16 {
-			return nil, ErrFull
+			return nil, ErrFiles
 		}
 		if err := out.adopt(s); err != nil {
 			return nil, err

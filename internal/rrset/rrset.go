@@ -32,8 +32,11 @@ const (
 	ttlUnset = 1 << 31 // flag beside the 31 bits of a TTL
 )
 
-// ErrFull says that 4 GiB of record data or 65,535 files are in use.
-var ErrFull = errors.New("more record data than one zone can hold")
+// Errors of a Builder that is full.
+var (
+	ErrFull  = errors.New("more record data than one zone can hold") // 4 GiB
+	ErrFiles = errors.New("more than 65536 files of records")
+)
 
 type ref uint32 // chunk number and offset in it
 
@@ -64,10 +67,11 @@ type Set struct {
 // Builder collects records for a Set. The zero value is ready to use.
 type Builder struct{ s Set }
 
-// AddFile makes name the File of later positions and returns its index.
+// AddFile makes name the File of later positions and returns its index. Errors:
+// ErrFiles.
 func (b *Builder) AddFile(name string) (uint16, error) {
 	if len(b.s.files) > math.MaxUint16 {
-		return 0, ErrFull
+		return 0, ErrFiles
 	}
 	b.s.files = append(b.s.files, name)
 	return uint16(len(b.s.files) - 1), nil

@@ -192,7 +192,7 @@ func TestBounds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.AddFile("f"); !errors.Is(err, ErrFull) {
+	if _, err := b.AddFile("f"); !errors.Is(err, ErrFiles) {
 		t.Error(err)
 	}
 	s := setOf(t, []plain{{"\x00", 1, MaxTTL, "", 299}, {"\x00", 1, -1, "", 1}})
