@@ -24,7 +24,8 @@ import (
 type reported struct {
 	formats           []string // of its messages, as far as they stand in the call
 	errors, warnings  bool
-	elsewhere, hidden bool // reported by other means than a diagnostic; with a message that is made elsewhere
+	rooms             map[string]bool // that warn of it
+	elsewhere, hidden bool            // reported by other means than a diagnostic; with a message that is made elsewhere
 }
 
 // codesIn finds the codes of faults, alarms and guards in the source: string
@@ -34,7 +35,7 @@ func codesIn(t *testing.T) map[string]*reported {
 	t.Helper()
 	report := map[string]bool{
 		"Errorf": true, "Warnf": true, "errorf": true, "warnf": true, "fault": true,
-		"raise": true, "fail": true, "hold": true, "extra": true, "bitmap": true,
+		"raise": true, "fail": true, "alarm": true, "hold": true, "extra": true, "bitmap": true,
 	}
 	prints := map[string]bool{"Errorf": true, "Warnf": true, "errorf": true, "warnf": true, "fault": true}
 	built := map[string]bool{"Alarm": true, "Fault": true, "Guard": true, "Diagnostic": true}
@@ -46,10 +47,11 @@ func codesIn(t *testing.T) map[string]*reported {
 			return nil
 		}
 		if found[s] == nil {
-			found[s] = &reported{}
+			found[s] = &reported{rooms: map[string]bool{}}
 		}
 		return found[s]
 	}
+	room := ""
 	call := func(name string, args []ast.Expr) {
 		for i, a := range args[:min(3, len(args))] {
 			r := literal(a)
@@ -60,7 +62,7 @@ func codesIn(t *testing.T) map[string]*reported {
 				r.elsewhere = true
 				return
 			case strings.EqualFold(name, "warnf"):
-				r.warnings = true
+				r.warnings, r.rooms[room] = true, true
 			default:
 				r.errors = true
 			}
@@ -78,6 +80,7 @@ func codesIn(t *testing.T) map[string]*reported {
 		if s.room == "internal/lab" {
 			continue
 		}
+		room = s.room
 		for _, f := range s.files {
 			ast.Inspect(f, func(n ast.Node) bool {
 				switch n := n.(type) {
@@ -175,6 +178,21 @@ func TestCodesAreDocumented(t *testing.T) {
 		if source[code] == nil {
 			t.Errorf("docs/ has a row for %s, which the source does not report", code)
 		}
+	}
+}
+
+// TestWarningsCanBeAccepted: `accept` takes the warnings of the compiler, and no
+// others.
+func TestWarningsCanBeAccepted(t *testing.T) {
+	var want []string
+	for code, r := range codesIn(t) {
+		if r.rooms["zone"] || r.rooms["soa"] || r.rooms["primary"] {
+			want = append(want, code)
+		}
+	}
+	slices.Sort(want)
+	if got := config.Warnings(); !slices.Equal(got, want) {
+		t.Errorf("can be accepted: %q\nthe compiler warns of: %q", got, want)
 	}
 }
 

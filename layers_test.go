@@ -48,7 +48,7 @@ func floors() map[string]int {
 func sameFloor() map[string][]string {
 	return map[string][]string{
 		"internal/cli":    {"internal/diag"},
-		"internal/config": {"internal/diag", "internal/domain"},
+		"internal/config": {"internal/diag", "internal/domain", "internal/durable"},
 		"internal/lab":    {"internal/diag", "internal/domain"},
 		"zone":            {"internal/rrset"},
 		"internal/nsd":    {"internal/publish"}, // it meets publish's Server

@@ -1,6 +1,7 @@
 package soa
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -20,6 +21,9 @@ type SerialState struct {
 	Previous, Served       uint32 // of the published file, and of the server's answer
 	HasPrevious, HasServed bool
 }
+
+// ErrNotRaised says that the author who keeps the serials did not raise one.
+var ErrNotRaised = errors.New("raise it")
 
 // Compare orders serials by RFC 1982 §3.2. It is not ok when they are exactly
 // 2^31 apart: then the order is undefined.
@@ -57,7 +61,7 @@ func Next(s SerialState, fragment uint32, p Policy, now time.Time) (uint32, erro
 		v = fragment
 	case Keep:
 		if !s.behind(fragment) {
-			return 0, fmt.Errorf("choose a serial: serial = \"keep\", and %d in the soa/ file is not ahead of %d: raise it", fragment, last)
+			return 0, fmt.Errorf("choose a serial: serial = \"keep\", and %d in the soa/ file is not ahead of %d: %w", fragment, last, ErrNotRaised)
 		}
 		return fragment, nil
 	default:

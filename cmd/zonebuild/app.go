@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"zonebuild/internal/build"
 	"zonebuild/internal/cli"
+	"zonebuild/internal/config"
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
 )
@@ -25,6 +27,8 @@ type program struct {
 }
 
 func (p *program) run(ctx context.Context, args []string) int {
+	out := &reportWriter{to: p.out}
+	p.out = out
 	app := p.app()
 	spec := specOf(app)
 	printer := cli.Printer{Program: "zonebuild", Out: p.out, Err: p.err, JSON: cli.Given(args, spec, "json")}
@@ -33,10 +37,28 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return nil
 	}
 	err := app.RunContext(ctx, append([]string{app.Name}, cli.Arrange(args, spec)...))
-	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = cli.WithCode(cli.ExitInterrupted, err)
+	switch {
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled):
+		err = cli.WithCode(cli.ExitInterrupted, errors.New("interrupted"))
+	case out.err != nil && cli.Code(err) != cli.ExitUsage:
+		err = errors.Join(err, fmt.Errorf("write report: %w", out.err))
 	}
 	return printer.Finish(err)
+}
+
+// reportWriter remembers that a report did not reach its reader: a full disk
+// must not look like an answer.
+type reportWriter struct {
+	to  io.Writer
+	err error
+}
+
+func (w *reportWriter) Write(b []byte) (int, error) {
+	n, err := w.to.Write(b)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return n, err
 }
 
 func (p *program) app() *ucli.App {
@@ -128,30 +150,77 @@ type session struct {
 	fixed   bool // now was given
 	quiet   bool
 	verbose bool
+	all     bool   // say again what the last run said
+	dir     string // -C
 }
 
 func (p *program) session(c *ucli.Context) (*session, error) {
-	s := &session{now: time.Now().UTC().Truncate(time.Second), quiet: c.Bool("q"), verbose: c.Bool("verbose")}
-	s.printer = cli.Printer{Program: "zonebuild", Out: p.out, Err: p.err, JSON: c.Bool("json"), Lines: c.String("log-format") == "json"}
-	if text := c.String("now"); text != "" {
-		t, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			return nil, cli.Usagef("--now %q: not a time such as 2026-01-31T12:00:00Z", text)
-		}
-		s.now, s.fixed = t.UTC(), true
+	s := &session{now: time.Now().UTC().Truncate(time.Second), quiet: c.Bool("q"), verbose: c.Bool("verbose"), all: c.Bool("verbose") || p.terminal(), dir: c.String("C")}
+	if info, err := os.Stat(s.dir); err != nil || !info.IsDir() {
+		return nil, cli.Usagef("-C %s: no such directory", s.dir)
 	}
+	s.printer = cli.Printer{Program: "zonebuild", Out: p.out, Err: p.err, JSON: c.Bool("json"), Lines: c.String("log-format") == "json"}
 	var err error
+	if c.IsSet("now") {
+		if s.now, err = instant("now", c.String("now")); err != nil {
+			return nil, err
+		}
+		s.fixed = true
+	}
 	s.log, err = cli.LogOptions{Format: c.String("log-format"), Quiet: c.Bool("q"), Verbose: c.Bool("verbose")}.Logger(p.err)
 	return s, err
 }
 
+// Signatures have 32 bits for their times, which mean what is within 68 years of
+// the reader's clock (RFC 4034 §3.1.5).
+const (
+	firstYear = 2000
+	lastYear  = 2105
+)
+
+// instant reads the time of an option.
+func instant(option, text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, cli.Usagef("--%s %q: not a time such as 2026-01-31T12:00:00Z", option, text)
+	}
+	if t = t.UTC(); t.Year() < firstYear || t.Year() > lastYear {
+		return t, cli.Usagef("--%s %s: not between the years %d and %d", option, text, firstYear, lastYear)
+	}
+	return t, nil
+}
+
+// terminal reports whether a person is watching: cron is told only what is new.
+func (p *program) terminal() bool {
+	f, ok := p.err.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&(os.ModeDevice|os.ModeCharDevice) == os.ModeDevice|os.ModeCharDevice && f.Name() != os.DevNull
+}
+
+// path is where a file of the command line is: as with make and git, -C comes
+// first.
+func (s *session) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(s.dir, name)
+}
+
+// writes is for commands that write to a tree: --now is for tests, and must not
+// get into what a live server is given.
+func (s *session) writes(t *build.Tree) error {
+	if s.fixed && t.Config.Publish.Server != config.ServerNone {
+		return cli.Usagef("--now is for tests: it is refused with publish.server = %q", t.Config.Publish.Server)
+	}
+	return nil
+}
+
 // tree opens the data tree; faults of the configuration are printed.
 func (s *session) tree(c *ucli.Context) (*build.Tree, error) {
-	dir := c.String("C")
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return nil, cli.Usagef("-C %s: no such directory", dir)
-	}
-	t, faults, err := build.Open(dir)
+	t, faults, err := build.Open(s.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +234,7 @@ func (s *session) tree(c *ucli.Context) (*build.Tree, error) {
 		return nil, cli.Exit(cli.ExitRejected)
 	}
 	if len(t.Config.Zones) == 0 {
-		s.log.Warn("there is no zone in the tree", "tree", dir)
+		s.log.Warn("there is no zone in the tree", "tree", s.dir)
 	}
 	return t, nil
 }

@@ -38,8 +38,8 @@ func (p *program) build(c *ucli.Context) error {
 		return err
 	}
 	defer t.Close()
-	if s.fixed && t.Config.Publish.Server != config.ServerNone && !c.Bool("dry-run") {
-		return cli.Usagef("--now is for tests: it is refused with publish.server = %q", t.Config.Publish.Server)
+	if err := s.writes(t); err != nil && !c.Bool("dry-run") {
+		return err
 	}
 	server, err := serverOf(t)
 	if err != nil {
@@ -49,11 +49,14 @@ func (p *program) build(c *ucli.Context) error {
 		Now: s.now, Zones: names, DryRun: c.Bool("dry-run"), NewZone: c.Bool("new-zone"), Server: server, Log: s.log,
 	})
 	if s.printer.JSON {
+		if err != nil {
+			report.Code = cli.Worst(report.Code, cli.Code(err))
+		}
 		if err := s.printer.Report(report); err != nil {
 			return err
 		}
 	} else {
-		if report.BoxesNew {
+		if report.BoxesNew || s.all {
 			if err := s.printer.Diagnostics(report.Boxes); err != nil {
 				return err
 			}
@@ -76,7 +79,7 @@ const maxFaults = 50
 // sayResult tells what happened to a zone: faults when they are new, one line
 // for what was done.
 func (s *session) sayResult(r *build.Result) error {
-	if r.FaultsNew {
+	if r.FaultsNew || s.all {
 		shown := r.Diagnostics[:min(len(r.Diagnostics), maxFaults)]
 		if err := s.printer.Diagnostics(shown); err != nil {
 			return err
@@ -85,15 +88,18 @@ func (s *session) sayResult(r *build.Result) error {
 			s.say("%s: %d more (zonebuild check %s prints all)", r.Zone, more, r.Zone)
 		}
 	}
-	if r.Orphan && r.FaultsNew {
+	if r.Orphan && (r.FaultsNew || s.all) {
 		s.say("%s: published, but not in the tree any more; its last good records stay (to end that: zonebuild retire %s)", r.Zone, r.Zone)
 	}
-	for _, f := range r.Refusals {
-		s.say("%s: refused: %s [%s]%s", r.Zone, f.Message, f.Code, override(r.Zone, f.Code, f.Override))
-	}
-	if r.Error != "" {
-		for line := range strings.Lines(r.Error) { // a refusal of nsd brings the lines that nsd.conf needs
-			s.say("%s: %s", r.Zone, strings.TrimSuffix(line, "\n"))
+	if r.News || s.all {
+		for _, f := range r.Refusals {
+			s.say("%s: refused: %s [%s]%s", r.Zone, f.Message, f.Code, override(r.Zone, f.Code, f.Override))
+		}
+		if r.Kept != "" {
+			s.say("%s: %s (the last good records stay)", r.Zone, r.Kept)
+		}
+		if r.Error != "" {
+			s.sayError(r)
 		}
 	}
 	if s.quiet {
@@ -104,11 +110,10 @@ func (s *session) sayResult(r *build.Result) error {
 		if s.verbose {
 			s.note("%s: serial %d, nothing changed", r.Zone, r.Serial)
 		}
-	case build.Published, build.RolledBack:
-		what := "published"
-		if r.Action == build.RolledBack {
-			what = "rolled back, last good records published"
-		}
+	case build.Published, build.Unconfirmed, build.RolledBack:
+		what := map[string]string{
+			build.Published: "published", build.Unconfirmed: "made, but not seen served yet,", build.RolledBack: "rolled back, last good records published",
+		}[r.Action]
 		s.note("%s: %s with serial %d: %s; %s made, %d kept", r.Zone, what, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs)
 	case build.Confirmed:
 		s.note("%s: serial %d is served", r.Zone, r.Serial)
@@ -120,6 +125,21 @@ func (s *session) sayResult(r *build.Result) error {
 		}
 	}
 	return nil
+}
+
+// sayError tells of a failure. The lines behind the first are to be copied, such
+// as those that nsd.conf needs.
+func (s *session) sayError(r *build.Result) {
+	first, rest, _ := strings.Cut(r.Error, "\n")
+	s.say("%s: %s", r.Zone, first)
+	if s.printer.Lines {
+		return // the report has it all
+	}
+	for line := range strings.Lines(rest) {
+		text := strings.TrimLeft(strings.TrimSuffix(line, "\n"), "\t")
+		indent := strings.Repeat("\t", len(strings.TrimSuffix(line, "\n"))-len(text))
+		fmt.Fprintf(s.printer.Err, "%s%s\n", indent, diag.Escape(text))
+	}
 }
 
 // note tells on stderr what was done, say what was not: one line each, in the
@@ -171,6 +191,7 @@ func serverOf(t *build.Tree) (publish.Server, error) {
 		}, nil
 	case config.ServerCommand:
 		return &publish.Command{
+			Dir:       cfg.Tree,
 			CheckArgv: cfg.Publish.Check, ReloadArgv: cfg.Publish.Reload, ConfirmArgv: cfg.Publish.ConfirmCommand,
 			Confirm: addresses, File: file, SerialOf: build.SerialOf, Timeout: cfg.Publish.Timeout,
 		}, nil

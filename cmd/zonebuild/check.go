@@ -80,6 +80,9 @@ func (p *program) diff(c *ucli.Context) error {
 		return err
 	}
 	for _, d := range list {
+		if d.Kept != "" {
+			fmt.Fprintf(s.printer.Out, "! %s: %s (the last good records stay)\n", d.Zone, d.Kept)
+		}
 		for _, ch := range d.Changes {
 			sign, place := "-", ""
 			if ch.Added {
@@ -119,6 +122,9 @@ func (p *program) approveCommand() *ucli.Command {
 				return err
 			}
 			defer t.Close()
+			if err := s.writes(t); err != nil {
+				return err
+			}
 			a, err := t.Approve(c.Context, name, c.Args().Get(1), s.now)
 			if err != nil {
 				return err

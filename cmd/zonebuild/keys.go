@@ -60,6 +60,9 @@ func (p *program) keygen(c *ucli.Context) error {
 		return err
 	}
 	defer t.Close()
+	if err := s.writes(t); err != nil {
+		return err
+	}
 	names, err := zones(c)
 	if err != nil {
 		return err

@@ -36,7 +36,8 @@ func (p *program) publishCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "checkzone", Value: "nsd-checkzone", Usage: "`PROGRAM` that checks a file for nsd; empty: none"},
 			&ucli.StringFlag{Name: "pattern", Usage: "`NAME` of nsd's pattern for zones that it does not know"},
 			&ucli.StringSliceFlag{Name: "confirm", Usage: "with --server none: `ADDRESS` that must serve the zone in the end"},
-			&ucli.DurationFlag{Name: "timeout", Value: 30 * time.Second, Usage: "`TIME` until a new serial must be served"},
+			&ucli.StringFlag{Name: "timeout", Value: "30s", Usage: "`TIME` until a new serial must be served, 1s to 1h"},
+			&ucli.StringSliceFlag{Name: "unsigned", Usage: "`ZONE` that may become unsigned though the present file is signed"},
 			jsonFlag(),
 		},
 		Action: p.publish,
@@ -52,20 +53,32 @@ func (p *program) publish(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	server, err := pullServer(c)
+	server, err := s.pullServer(c)
 	if err != nil {
 		return err
 	}
 	for _, dir := range []string{"from", "to"} {
-		if info, err := os.Stat(c.String(dir)); err != nil || !info.IsDir() {
+		if info, err := os.Stat(s.path(c.String(dir))); c.String(dir) == "" || err != nil || !info.IsDir() {
 			return cli.Usagef("--%s %q: no such directory", dir, c.String(dir))
 		}
+	}
+	timeout, err := config.ParseDuration(c.String("timeout"))
+	if err != nil || timeout < time.Second || timeout > time.Hour {
+		return cli.Usagef("--timeout %q: must be a time such as 90s, from 1s to 1h", c.String("timeout"))
+	}
+	var unsigned []domain.Name
+	for _, text := range c.StringSlice("unsigned") {
+		n, err := zoneArg(text)
+		if err != nil {
+			return err
+		}
+		unsigned = append(unsigned, n)
 	}
 	if s.fixed && c.String("server") != config.ServerNone {
 		return cli.Usagef("--now is for tests: it is refused with --server %s", c.String("server"))
 	}
 	report, err := publish.Pull(c.Context, publish.PullOptions{
-		From: c.String("from"), To: c.String("to"), Now: s.now, Server: server, Timeout: c.Duration("timeout"), Zones: names,
+		From: s.path(c.String("from")), To: s.path(c.String("to")), Now: s.now, Server: server, Timeout: timeout, Zones: names, Unsigned: unsigned,
 	})
 	return s.sayPulled(report, err)
 }
@@ -113,13 +126,15 @@ func (s *session) sayPull(z *publish.Pulled) {
 	switch z.Action {
 	case publish.PullPublished:
 		s.note("%s: published with serial %d", z.Zone, z.Serial)
+	case publish.PullRestored:
+		s.note("%s: its file was lost or damaged, the last good one with serial %d is back", z.Zone, z.Serial)
 	case publish.PullConfirmed:
 		s.note("%s: serial %d is served", z.Zone, z.Serial)
 	}
 }
 
 // pullServer makes the name server that the options name.
-func pullServer(c *ucli.Context) (publish.Server, error) {
+func (s *session) pullServer(c *ucli.Context) (publish.Server, error) {
 	for flag, kind := range map[string]string{
 		"control": config.ServerNSD, "address": config.ServerNSD, "checkzone": config.ServerNSD, "pattern": config.ServerNSD,
 		"confirm": config.ServerNone,
@@ -136,7 +151,7 @@ func pullServer(c *ucli.Context) (publish.Server, error) {
 	case config.ServerNone:
 		return &publish.None{Confirm: addresses}, nil
 	case config.ServerNSD:
-		to, err := filepath.Abs(c.String("to"))
+		to, err := filepath.Abs(s.path(c.String("to")))
 		if err != nil {
 			return nil, fmt.Errorf("find --to: %w", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"zonebuild/internal/build"
 	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
+	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/nsd"
 )
@@ -44,7 +45,7 @@ func (p *program) initCommand() *ucli.Command {
 			if err != nil {
 				return err
 			}
-			dir := c.Args().First()
+			dir := s.path(c.Args().First())
 			ds, err := build.Init(dir, apex, s.now)
 			if err != nil {
 				return err
@@ -125,7 +126,7 @@ func (s *session) nagiosStatus(list []build.ZoneStatus) error {
 	for i := range list {
 		for _, a := range list[i].Alarms {
 			v := nagiosCritical
-			if a.Code == "input-rejected" || a.Code == "guard" {
+			if a.Code == "input-rejected" || a.Code == "guard" || a.Code == "not-published" {
 				v = nagiosWarning
 			}
 			if alarms++; v > worst {
@@ -176,7 +177,7 @@ func (s *session) printStatus(z *build.ZoneStatus, asked bool) {
 		line("key", "%s %d, algorithm %d, %s", k.Role, k.Tag, k.Algorithm, use)
 	}
 	for _, a := range z.Alarms {
-		line("alarm", "%s since %s: %s", a.Code, stamp(a.Since), a.Message)
+		line("alarm", "%s since %s: %s", a.Code, stamp(a.Since), indented(a.Message))
 	}
 	for _, r := range z.Refused {
 		line("refused", "%s: %s%s", r.Guard, r.Message, override(z.Zone, r.Guard, true))
@@ -187,6 +188,20 @@ func (s *session) printStatus(z *build.ZoneStatus, asked bool) {
 	}
 	line("next", "%s", next)
 	fmt.Fprint(s.printer.Out, b.String())
+}
+
+// indented keeps the lines of a message below its first one.
+func indented(message string) string {
+	first, rest, more := strings.Cut(message, "\n")
+	if !more {
+		return diag.Escape(first)
+	}
+	out := diag.Escape(first)
+	for line := range strings.Lines(rest) {
+		text := strings.TrimLeft(strings.TrimSuffix(line, "\n"), "\t")
+		out += "\n" + strings.Repeat(" ", 13) + strings.Repeat("\t", len(strings.TrimSuffix(line, "\n"))-len(text)) + diag.Escape(text)
+	}
+	return out
 }
 
 func stamp(t time.Time) string {
@@ -225,15 +240,16 @@ func (p *program) retireCommand() *ucli.Command {
 				return err
 			}
 			defer t.Close()
-			kept, err := t.Retire(c.Context, name)
-			if err != nil {
+			if err := s.writes(t); err != nil {
 				return err
 			}
+			var server build.Forgetter
 			if t.Config.Publish.Server == config.ServerNSD {
-				server := &nsd.Server{Control: t.Config.Publish.Control}
-				if err := server.DelZone(c.Context, name); err != nil {
-					return fmt.Errorf("take %s from the name server: %w", name, err)
-				}
+				server = &nsd.Server{Control: t.Config.Publish.Control}
+			}
+			kept, err := t.Retire(c.Context, name, server)
+			if err != nil {
+				return err
 			}
 			if s.printer.JSON {
 				return s.printer.Report(struct {

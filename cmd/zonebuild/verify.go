@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
 	"zonebuild/internal/diag"
+	"zonebuild/internal/durable"
 	"zonebuild/internal/verify"
 )
 
@@ -52,7 +52,7 @@ func (p *program) verify(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	file := c.Args().First()
+	file := s.path(c.Args().First())
 	report, faults := verify.File(file, o)
 	unread := slices.ContainsFunc(faults, func(d diag.Diagnostic) bool { return d.Code == "read" })
 	switch {
@@ -107,15 +107,13 @@ func (s *session) nagiosVerified(r *verify.Report, faults diag.List, unread bool
 }
 
 func (s *session) verifyOptions(c *ucli.Context) (o verify.Options, err error) {
-	if text := c.String("at"); text != "" {
+	if text := c.String("at"); c.IsSet("at") {
 		if s.fixed {
 			return o, cli.Usagef("--at and --now say the same")
 		}
-		at, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			return o, cli.Usagef("--at %q: not a time such as 2026-01-31T12:00:00Z", text)
+		if s.now, err = instant("at", text); err != nil {
+			return o, err
 		}
-		s.now = at.UTC()
 	}
 	o.Now = s.now
 	if c.String("zone") != "" {
@@ -129,7 +127,7 @@ func (s *session) verifyOptions(c *ucli.Context) (o verify.Options, err error) {
 		}
 	}
 	for _, text := range c.StringSlice("ds") {
-		set, err := dsArgument(text)
+		set, err := s.dsArgument(text)
 		if err != nil {
 			return o, err
 		}
@@ -138,9 +136,12 @@ func (s *session) verifyOptions(c *ucli.Context) (o verify.Options, err error) {
 	return o, nil
 }
 
+// maxDS bounds a file of DS records, in octets.
+const maxDS = 1 << 20
+
 // dsArgument reads the DS records of a file, or one that is the argument itself.
-func dsArgument(text string) ([]*dns.DS, error) {
-	src, err := os.ReadFile(text)
+func (s *session) dsArgument(text string) ([]*dns.DS, error) {
+	src, _, err := durable.ReadFile(s.path(text), maxDS)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(text, " \t"):
 		src = []byte(text + "\n")

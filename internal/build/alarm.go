@@ -42,7 +42,7 @@ func (p *pass) alarms(j *job) {
 	tell := func(event string, a Alarm) bool {
 		b, err := json.Marshal(alarmEvent{event, j.z.Name, a.Code, a.Message, a.Since})
 		if err == nil {
-			_, err = publish.Run(p.ctx, alarmTimeout, argv, append(b, '\n'))
+			_, err = publish.Run(p.ctx, alarmTimeout, p.tree.Config.Tree, argv, append(b, '\n'))
 		}
 		if err != nil {
 			p.o.Log.Warn("tell alarm-command", "zone", j.z.Name, "alarm", a.Code, "err", err)

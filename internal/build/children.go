@@ -27,7 +27,7 @@ func (t *Tree) childDS(parent *config.Zone, fragments []zone.Fragment) zone.Frag
 	var text bytes.Buffer // of what was made, for the digest of the input
 	for i := range t.Config.Zones {
 		child := &t.Config.Zones[i]
-		if child.Name == parent.Name || t.parentOf(child.Name) != parent || child.Policy.CDS == "delete" || !holds(fragments, child.Name, dns.TypeNS, nil) {
+		if child.Name == parent.Name || !t.isParent(parent, child.Name) || child.Policy.CDS == "delete" || !holds(fragments, child.Name, dns.TypeNS, nil) {
 			continue
 		}
 		for _, k := range t.servedKeys(child.Name) {
@@ -55,6 +55,12 @@ func (t *Tree) childDS(parent *config.Zone, fragments []zone.Fragment) zone.Frag
 	out.Records = b.Set()
 	out.Files = []zone.Source{{Name: name, Digest: sha256.Sum256(text.Bytes())}}
 	return out
+}
+
+// isParent reports whether parent is the zone that delegates child.
+func (t *Tree) isParent(parent *config.Zone, child domain.Name) bool {
+	p, _ := t.parentOf(child)
+	return p == parent
 }
 
 // holds reports whether a fragment has a record of a name and type; nil is any

@@ -10,10 +10,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/durable"
@@ -27,6 +29,11 @@ import (
 func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 	was := j.res.Action
 	made, err := p.plan(j, candidate)
+	if err != nil && was == Refused && errors.Is(err, dnssec.ErrKeys) && slices.ContainsFunc(j.res.Refusals, keySet) {
+		j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed) // the refusal has said which keys are gone
+		j.state.raise("keys", err.Error(), j.now)
+		return
+	}
 	if err != nil {
 		j.fail("keys", err)
 		return
@@ -39,11 +46,13 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 			j.state.SameInput = hex.EncodeToString(j.input[:])
 			j.state.HostRecords = j.host
 			if !p.o.DryRun && !j.external() {
-				if err := p.tree.writeUnsigned(candidate); err != nil {
+				if err := p.tree.writeUnsignedAs(candidate, j.head.serial); err != nil {
 					j.fail("build-failed", err)
 					return
 				}
+				j.state.Unsigned = p.tree.unsignedID(j.z.Name)
 			}
+			j.state.Accepted = j.faults
 			j.state.clear("build-failed")
 		}
 		j.res.Serial, j.res.Next = j.head.serial, made.next
@@ -53,6 +62,12 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 	j.res.Reasons, j.res.NewSigs, j.res.KeptSigs = made.reasons, made.new, made.kept
 	p.o.Log.Debug("planned", "zone", j.z.Name, "reasons", made.reasons, "new", made.new, "kept", made.kept)
 	serial, served, hasServed, err := p.nextSerial(ctx, j, candidate)
+	if errors.Is(err, soa.ErrNotRaised) { // the author's to mend
+		j.res.Action, j.res.Kept = Rejected, err.Error()
+		j.res.Reasons, j.res.NewSigs, j.res.KeptSigs = nil, 0, 0
+		j.hold("input-rejected", err.Error())
+		return
+	}
 	if err != nil {
 		j.fail("build-failed", err)
 		return
@@ -81,6 +96,8 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 		j.res.Action = Published
 	}
 }
+
+func keySet(f guard.Finding) bool { return f.Code == "key-set" }
 
 // signs reports whether the candidate is signed here. Last good records that
 // stay published do so as they are, whatever the policy asks of new ones.
@@ -179,6 +196,9 @@ func (p *pass) nextSerial(ctx context.Context, j *job, candidate *zone.Zone) (se
 	if j.state.Serial != 0 && (!s.HasPrevious || ahead(j.state.Serial, s.Previous)) {
 		s.Previous, s.HasPrevious = j.state.Serial, true
 	}
+	if !s.HasPrevious { // all else is lost, or the zone was retired
+		s.Previous, s.HasPrevious = p.tree.rememberedSerial(j.z.Name)
+	}
 	if v, ok := p.served(ctx, j.z.Name); ok {
 		s.Served, s.HasServed = v, true
 	}
@@ -276,13 +296,19 @@ func (j *job) afterCommit(serial uint32, header Header, t *Tree) {
 	s.Serial, s.Published, s.Confirmed = serial, j.now.UTC(), false
 	s.Signed = j.signs()
 	s.NewZone, s.Awaited = false, nil
-	if j.held == "" {
-		s.HostRecords = j.host
+	s.Keys = nil
+	for i := range j.keys {
+		if k := &j.keys[i]; k.Published {
+			s.Keys = append(s.Keys, keyID(k.DNSKEY.Algorithm, k.Tag))
+		}
 	}
-	s.Approved = nil // one-shot
+	if j.held == "" {
+		s.HostRecords, s.Accepted = j.host, j.faults
+		s.Approved = nil // one-shot
+	}
 	s.SameInput = ""
 	j.head = t.readHead(j.z.Name)
-	s.File = j.head.id
+	s.File, s.Unsigned = j.head.id, t.unsignedID(j.z.Name)
 	j.res.Serial, j.res.Next = serial, header.Next
 	j.reload = true
 }

@@ -3,6 +3,7 @@ package build
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -25,9 +26,10 @@ func (p *pass) delegation(j *job, z *zone.Zone, f *guard.Facts) {
 		f.ParentInTree, f.DS = true, why
 		return
 	}
-	if parent := p.tree.parentOf(j.z.Name); parent != nil {
+	parent, set, err := p.tree.parentDS(j.z.Name)
+	if parent != nil && err == nil {
 		f.ParentInTree = true
-		if set := p.tree.dsAt(parent, j.z.Name); len(set) > 0 {
+		if len(set) > 0 {
 			f.DS = p.matchDS(set, &j.z.Policy, j.z.Name, "the parent zone "+parent.Name.String())
 		}
 		return
@@ -48,6 +50,8 @@ func (p *pass) delegation(j *job, z *zone.Zone, f *guard.Facts) {
 			set = append(set, ds)
 		}
 		f.DS = p.matchDS(set, &j.z.Policy, j.z.Name, "the configuration")
+	case err != nil:
+		f.DS = fmt.Sprintf("look for the DS of %s in its parent zone %s: %s", j.z.Name, parent.Name, err)
 	default:
 		f.DS = p.askDS(j)
 	}
@@ -83,6 +87,9 @@ func (p *pass) children(z *zone.Zone) string {
 // matchDS says why a DS set does not fit the keys of a zone; "" = it does: one
 // DS is made of a key that signs the DNSKEY set (RFC 4035 §5.2).
 func (p *pass) matchDS(set []*dns.DS, policy *config.Policy, apex domain.Name, where string) string {
+	if policy.Sign == config.SignExternal {
+		return "" // its keys are the other signer's
+	}
 	if policy.Sign != config.SignTrue {
 		return fmt.Sprintf("%s has a DS for %s, which is not signed", where, apex)
 	}
@@ -130,41 +137,76 @@ func parseDS(owner domain.Name, text string) (*dns.DS, error) {
 	return nil, fmt.Errorf("ds %q: not of the form TAG ALGORITHM DIGEST-TYPE DIGEST", text)
 }
 
-// parentOf is the closest enclosing zone in this tree.
-func (t *Tree) parentOf(apex domain.Name) *config.Zone {
+// parentOf is the zone of this tree that delegates apex, or would if anybody did:
+// the closest enclosing one, unless it gives a name between the two away. Errors:
+// its sources cannot be read, so that nobody knows; then the zone is the one
+// that may be the parent.
+func (t *Tree) parentOf(apex domain.Name) (*config.Zone, error) {
 	for n := apex; n != domain.Root; {
 		n = n.Parent()
-		if z := t.Config.Find(n); z != nil {
-			return z
+		z := t.Config.Find(n)
+		if z == nil {
+			continue
 		}
-	}
-	return nil
-}
-
-// dsAt are the DS records that the sources of parent hold for child.
-func (t *Tree) dsAt(parent *config.Zone, child domain.Name) []*dns.DS {
-	t.dsMu.Lock()
-	defer t.dsMu.Unlock()
-	all, ok := t.ds[parent.Name]
-	if !ok {
-		all = map[domain.Name][]*dns.DS{}
-		f, _ := soa.Load(t.files, parent.SOA, parent.Name)
-		fragments := []zone.Fragment{f}
-		for _, file := range parent.Primary {
-			f, _ := primary.Load(t.files, file, parent.Name)
-			fragments = append(fragments, f)
-		}
-		for _, f := range fragments {
-			for i := 0; f.Records != nil && i < f.Records.Len(); i++ {
-				if f.Records.Type(i) == dns.TypeDS {
-					name := f.Records.Name(i)
-					all[name] = append(all[name], dsFromRdata(name, f.Records.Rdata(i)))
-				}
+		cuts := t.cutsOf(z)
+		for between := apex.Parent(); between != n; between = between.Parent() {
+			if cuts.at[between] {
+				return nil, nil // its parent is somebody else's zone
 			}
 		}
-		t.ds[parent.Name] = all
+		return z, cuts.err
 	}
-	return all[child]
+	return nil, nil
+}
+
+// parentDS are the parent of apex in this tree, if it has one there, and the DS
+// records that it holds for apex.
+func (t *Tree) parentDS(apex domain.Name) (*config.Zone, []*dns.DS, error) {
+	parent, err := t.parentOf(apex)
+	if parent == nil || err != nil {
+		return parent, nil, err
+	}
+	return parent, t.cutsOf(parent).ds[apex], nil
+}
+
+// cuts are the delegations in the sources of a zone.
+type cuts struct {
+	at  map[domain.Name]bool
+	ds  map[domain.Name][]*dns.DS
+	err error // why they are not all known
+}
+
+// cutsOf reads the sources of a zone, once per pass.
+func (t *Tree) cutsOf(z *config.Zone) cuts {
+	t.cutsMu.Lock()
+	defer t.cutsMu.Unlock()
+	if c, ok := t.cuts[z.Name]; ok {
+		return c
+	}
+	c := cuts{at: map[domain.Name]bool{}, ds: map[domain.Name][]*dns.DS{}}
+	f, faults := soa.Load(t.files, z.SOA, z.Name)
+	fragments := []zone.Fragment{f}
+	for _, file := range z.Primary {
+		f, more := primary.Load(t.files, file, z.Name)
+		fragments, faults = append(fragments, f), append(faults, more...)
+	}
+	if faults.HasErrors() {
+		c.err = errors.New(firstError(faults))
+	}
+	for _, f := range fragments {
+		for i := 0; f.Records != nil && i < f.Records.Len(); i++ {
+			switch f.Records.Type(i) {
+			case dns.TypeNS:
+				name := f.Records.Name(i)
+				c.at[name] = name != z.Name
+			case dns.TypeDS:
+				name := f.Records.Name(i)
+				c.ds[name] = append(c.ds[name], dsFromRdata(name, f.Records.Rdata(i)))
+			}
+		}
+	}
+	t.cuts[z.Name] = c
+	return c
 }
 
 // askDS asks a resolver which DS the parent has. No answer is a refusal: a

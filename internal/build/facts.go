@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
+	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/guard"
 	"zonebuild/internal/rrset"
@@ -22,7 +24,7 @@ import (
 func (p *pass) facts(j *job, candidate *zone.Zone) guard.Facts {
 	policy := &j.z.Policy
 	f := guard.Facts{
-		Now: j.now, LastPublished: j.state.Published, Validity: policy.Validity,
+		Now: j.now, LastPublished: j.state.Published,
 		Signed:      j.signs(),
 		WasSigned:   j.state.Signed,
 		KeepsSerial: policy.Serial == config.SerialKeep,
@@ -38,27 +40,37 @@ func (p *pass) facts(j *job, candidate *zone.Zone) guard.Facts {
 		if at, ok := j.prev.SignedAt(policy.InceptionOffset, j.now); ok && at.After(f.LastPublished) {
 			f.LastPublished = at // the state is lost, or older than the file
 		}
-		was := j.prev.DNSKEYs()
-		f.WasSigned = f.WasSigned || len(was) > 0
-		if f.Signed {
-			f.MissingKeys = p.unexplained(j, was)
+		f.WasSigned = f.WasSigned || len(j.prev.DNSKEYs()) > 0
+		if until, ok := j.prev.NewestExpiration(j.now.Unix()); ok {
+			f.SignedUntil = time.Unix(until, 0)
 		}
+	}
+	if f.Signed {
+		f.MissingKeys = p.unexplained(j)
 	}
 	f.First = !f.WasSigned
 	return f
 }
 
-// unexplained names the published keys that have no key file.
-func (p *pass) unexplained(j *job, was []dns.DNSKEY) []string {
-	var out []string
-	for i := range was {
-		tag := was[i].KeyTag()
-		if !p.tree.keys.Has(j.z.Name, was[i].Algorithm, tag) {
-			out = append(out, fmt.Sprintf("%d+%d", was[i].Algorithm, tag))
+// unexplained names the published keys that have no key file. When the published
+// zone cannot be read back, the state knows them.
+func (p *pass) unexplained(j *job) []string {
+	published := j.state.Keys
+	if j.prev != nil {
+		published = nil
+		for _, k := range j.prev.DNSKEYs() {
+			published = append(published, keyID(k.Algorithm, k.KeyTag()))
 		}
 	}
-	return out
+	have := map[string]bool{}
+	for _, f := range p.tree.keys.Files(j.z.Name) {
+		have[keyID(f.Algorithm, f.Tag)] = true
+	}
+	return slices.DeleteFunc(slices.Clone(published), func(id string) bool { return have[id] })
 }
+
+// keyID names a key as its files do.
+func keyID(algorithm uint8, tag uint16) string { return fmt.Sprintf("%d+%d", algorithm, tag) }
 
 // preCheck runs the guards that need no signatures.
 func (p *pass) preCheck(j *job, z *zone.Zone, src *sources) []guard.Finding {
@@ -117,7 +129,7 @@ func (p *pass) approvals(j *job, z *zone.Zone) []string {
 	if len(j.state.Approved) == 0 {
 		return nil
 	}
-	return j.state.approvedFor(p.digest(j, z))
+	return j.state.approvedFor(p.digest(j, z), j.now)
 }
 
 // digest identifies a candidate: its records but for the serial, the public
@@ -144,6 +156,7 @@ func (p *pass) digest(j *job, z *zone.Zone) string {
 // refuse records the refusals, so that approve can find them.
 func (p *pass) refuse(j *job, z *zone.Zone, findings []guard.Finding) {
 	digest := p.digest(j, z)
+	p.withoutKeys(j, z, findings)
 	var list []Refusal
 	for _, f := range findings {
 		at := j.now.UTC().Truncate(time.Second)
@@ -159,4 +172,16 @@ func (p *pass) refuse(j *job, z *zone.Zone, findings []guard.Finding) {
 	j.res.Action, j.res.Refusals = Refused, findings
 	j.res.Code = cli.Worst(j.res.Code, cli.ExitRejected)
 	j.held = findings[0].Message
+}
+
+// withoutKeys takes back the offer to approve a missing key when the keys that
+// are left cannot sign the zone: nothing would come of it.
+func (p *pass) withoutKeys(j *job, z *zone.Zone, findings []guard.Finding) {
+	i := slices.IndexFunc(findings, func(f guard.Finding) bool { return f.Code == "key-set" })
+	if i < 0 {
+		return
+	}
+	keys, faults := dnssec.LoadKeys(p.tree.keys, j.z.Name, dnssec.LoadOptions{})
+	_, err := dnssec.NewPlan(z, keys, signPolicy(&j.z.Policy), nil, j.now)
+	findings[i].Override = !faults.HasErrors() && err == nil
 }

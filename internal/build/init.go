@@ -25,7 +25,8 @@ var templates embed.FS
 // Init makes a commented tree with one zone in dir, which must be absent or
 // empty, and its keys. That the zone has no DS at its parent yet is recorded,
 // so the tree builds at once. It returns the DS to send to the parent.
-func Init(dir string, apex domain.Name, now time.Time) (*dns.DS, error) {
+// What a failure leaves half made is removed again.
+func Init(dir string, apex domain.Name, now time.Time) (ds *dns.DS, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -33,6 +34,12 @@ func Init(dir string, apex domain.Name, now time.Time) (*dns.DS, error) {
 	if len(entries) > 0 {
 		return nil, fmt.Errorf("init %s: the directory is not empty", dir)
 	}
+	existed := err == nil
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, empty(dir, existed))
+		}
+	}()
 	for _, sub := range []string{"", "soa", "primary", "signed", "unsigned", "state"} {
 		if err := durable.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, err
@@ -76,6 +83,18 @@ func Init(dir string, apex domain.Name, now time.Time) (*dns.DS, error) {
 		}
 	}
 	return nil, errors.New("no key signing key was made")
+}
+
+// empty clears a directory that was empty before, or removes one that was not there.
+func empty(dir string, existed bool) error {
+	if !existed {
+		return os.RemoveAll(dir)
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
 }
 
 // KeyOptions of MakeKeys.

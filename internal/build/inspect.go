@@ -3,10 +3,8 @@ package build
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"zonebuild/internal/cli"
@@ -16,11 +14,13 @@ import (
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
 	"zonebuild/internal/guard"
+	"zonebuild/soa"
 	"zonebuild/zone"
 )
 
-// Check compiles zones and returns every fault, those of their public keys too; it
-// writes nothing.
+// Check compiles zones and returns every fault, those of their keys too; it writes
+// nothing. Where no private key is, such as in a checkout, only public keys are
+// looked at.
 func (t *Tree) Check(ctx context.Context, names []domain.Name, now time.Time) (diag.List, error) {
 	zones, err := t.choose(names)
 	if err != nil {
@@ -30,11 +30,14 @@ func (t *Tree) Check(ctx context.Context, names []domain.Name, now time.Time) (d
 		return nil, err
 	}
 	all, _ := t.boxFaults()
+	if err := t.notMounted(); err != nil {
+		all.Errorf(diag.Pos{File: config.File}, "not-mounted", "", "%s", err)
+	}
 	for _, z := range zones {
 		_, _, faults := t.compile(z)
 		all = append(all, faults...)
 		if z.Policy.Signed() {
-			_, faults = dnssec.LoadKeys(t.keys, z.Name, dnssec.LoadOptions{PublicOnly: true})
+			_, faults = dnssec.LoadKeys(t.keys, z.Name, dnssec.LoadOptions{PublicOnly: !t.keys.Private()})
 			all = append(all, faults...)
 		}
 	}
@@ -46,6 +49,7 @@ func (t *Tree) Check(ctx context.Context, names []domain.Name, now time.Time) (d
 type Difference struct {
 	Zone        domain.Name     `json:"zone"`
 	Changes     []zone.Change   `json:"changes"`
+	Kept        string          `json:"kept,omitempty"` // why the last good records stay whatever the sources say
 	Refusals    []guard.Finding `json:"refusals,omitempty"`
 	Diagnostics diag.List       `json:"diagnostics,omitempty"`
 }
@@ -61,9 +65,13 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 		return nil, err
 	}
 	p := &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted()}
+	kept := ""
+	if p.mounted != nil {
+		kept = p.mounted.Error()
+	}
 	out := []Difference{}
 	for _, z := range zones {
-		d := Difference{Zone: z.Name}
+		d := Difference{Zone: z.Name, Changes: []zone.Change{}, Kept: kept}
 		j := p.start(z)
 		j.head = t.readHead(z.Name)
 		p.readBack(j)
@@ -74,9 +82,14 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 			if j.prev != nil {
 				was = j.prev.Zone
 			}
-			d.Changes = zone.Diff(was, is)
+			d.Changes = append(d.Changes, zone.Diff(was, is)...)
 			j.input = src.input
 			d.Refusals = p.preCheck(j, is, src)
+			if was != nil && len(d.Changes) > 0 && z.Policy.Serial == config.SerialKeep {
+				if _, err := soa.Next(soa.SerialState{Previous: was.Serial(), HasPrevious: true}, is.Serial(), soa.Keep, o.Now); err != nil {
+					d.Refusals = append(d.Refusals, guard.Finding{Code: "serial-forward", Message: err.Error()})
+				}
+			}
 		}
 		out = append(out, d)
 	}
@@ -125,7 +138,7 @@ func (t *Tree) Status(names []domain.Name, now time.Time) ([]ZoneStatus, error) 
 		if z.Policy.Sign == config.SignTrue {
 			keys, faults := dnssec.LoadKeys(t.keys, z.Name, dnssec.LoadOptions{})
 			if faults.HasErrors() {
-				s.Alarms = append(s.Alarms, Alarm{Code: "keys", Message: faults[0].String(), Since: now})
+				s.alarm("keys", faults[0].String(), now)
 			}
 			for i := range keys {
 				s.Keys = append(s.Keys, keyStatus(&keys[i]))
@@ -147,19 +160,35 @@ func keyStatus(k *dnssec.Key) KeyStatus {
 	return KeyStatus{k.Tag, k.DNSKEY.Algorithm, role, k.Published, k.SignsZone || k.SignsKeys}
 }
 
+// overdue is how long signatures may be due before it is an alarm: whoever builds
+// once a day is not late.
+const overdue = 36 * time.Hour
+
+// alarm adds what was found now; an alarm of that code that stands is older.
+func (s *ZoneStatus) alarm(code, message string, now time.Time) {
+	if !slices.ContainsFunc(s.Alarms, func(a Alarm) bool { return a.Code == code }) {
+		s.Alarms = append(s.Alarms, Alarm{Code: code, Message: message, Since: now})
+	}
+}
+
 func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 	s := ZoneStatus{Zone: apex}
 	state, err := t.loadState(apex)
 	if err != nil {
-		s.Alarms = append(s.Alarms, Alarm{Code: "state-damaged", Message: err.Error(), Since: now})
+		s.alarm("state-damaged", err.Error(), now)
 	}
 	s.Alarms = append(s.Alarms, state.Alarms...)
 	s.Refused = state.Refused
 	head := t.readHead(apex)
 	if head.err != nil {
 		s.Next = "the next build publishes it"
-		if head.exists {
-			s.Alarms = append(s.Alarms, Alarm{Code: "signed-damaged", Message: fmt.Sprintf("signed/: %s", head.err), Since: now})
+		switch {
+		case head.exists:
+			s.alarm("signed-damaged", fmt.Sprintf("signed/: %s", head.err), now)
+		case state.Serial != 0:
+			s.alarm("signed-damaged", fmt.Sprintf("the published file is gone: serial %d was in it", state.Serial), now)
+		default:
+			s.alarm("not-published", "the zone was not published yet", now)
 		}
 		return s
 	}
@@ -167,7 +196,7 @@ func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 	s.Confirmed = state.Confirmed && state.Serial == head.serial
 	prev, _, err := t.readPublished(apex, t.PublishedPath(apex))
 	if err != nil {
-		s.Alarms = append(s.Alarms, Alarm{Code: "signed-damaged", Message: err.Error(), Since: now})
+		s.alarm("signed-damaged", err.Error(), now)
 		prev, err = t.Previous(apex)
 	}
 	if err == nil {
@@ -175,6 +204,12 @@ func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 		if e, ok := prev.OldestExpiration(now.Unix()); ok {
 			s.Oldest = time.Unix(e, 0).UTC()
 		}
+	}
+	switch next := head.header.Next; {
+	case !s.Oldest.IsZero() && s.Oldest.Before(now):
+		s.alarm("signatures-overdue", fmt.Sprintf("a signature ran out at %s: does anybody run build?", s.Oldest.Format(time.RFC3339)), now)
+	case !next.IsZero() && now.Sub(next) > overdue:
+		s.alarm("signatures-overdue", fmt.Sprintf("signatures were due at %s and are not made anew: does anybody run build?", next.Format(time.RFC3339)), now)
 	}
 	switch {
 	case !s.Confirmed:
@@ -185,26 +220,6 @@ func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 		s.Next = "nothing until the records change"
 	}
 	return s
-}
-
-// orphans are published zones that are not in the tree.
-func (t *Tree) orphans() []domain.Name {
-	var out []domain.Name
-	for _, dir := range []string{t.Config.Paths.Signed, t.Config.Paths.Unsigned} {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			apex, err := domain.FromFileName(e.Name())
-			if strings.HasPrefix(e.Name(), ".") || err != nil || t.Config.Find(apex) != nil ||
-				t.PublishedPath(apex) != filepath.Join(dir, e.Name()) || t.readHead(apex).err != nil {
-				continue
-			}
-			out = append(out, apex)
-		}
-	}
-	return out
 }
 
 // Approve lets the candidate that a guard refused through, once. Errors: the
@@ -266,41 +281,4 @@ func (t *Tree) withState(ctx context.Context, apex domain.Name, f func(*State) e
 
 func (t *Tree) lockPath(apex domain.Name) string {
 	return filepath.Join(t.Config.Paths.State, apex.FileName()+".lock")
-}
-
-// Retire takes a zone that is no longer in the tree out of publication. Its
-// last file is kept in state/retired/, its keys are left alone. Errors: the zone is
-// still in the tree, or was never published.
-func (t *Tree) Retire(ctx context.Context, apex domain.Name) (kept string, err error) {
-	if t.Config.Find(apex) != nil {
-		return "", fmt.Errorf("retire %s: it is still in the tree, remove it from there first", apex)
-	}
-	name := apex.FileName()
-	signed := t.PublishedPath(apex)
-	head := t.readHead(apex)
-	if !head.exists {
-		return "", fmt.Errorf("retire %s: it is not published", apex)
-	}
-	dir := filepath.Join(t.Config.Paths.State, "retired")
-	if err := t.makeDirs(); err != nil {
-		return "", err
-	}
-	if err := durable.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	lock, err := durable.TryLock(t.lockPath(apex))
-	if err != nil {
-		return "", fmt.Errorf("lock %s: %w", apex, err)
-	}
-	defer lock.Unlock()
-	kept = filepath.Join(dir, fmt.Sprintf("%s.%d", name, head.serial))
-	if err := durable.Link(signed, kept); err != nil {
-		return "", fmt.Errorf("keep the last zone: %w", err)
-	}
-	for _, path := range []string{signed, t.unsignedPath(apex), t.lastGoodPath(apex), t.statePath(apex)} {
-		if err := durable.Remove(path); err != nil {
-			return kept, err
-		}
-	}
-	return kept, nil
 }

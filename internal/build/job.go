@@ -24,7 +24,8 @@ import (
 const (
 	Unchanged   = "unchanged"
 	Published   = "published"
-	Confirmed   = "confirmed" // an earlier publish was seen served at last
+	Unconfirmed = "unconfirmed" // committed, but not seen served yet
+	Confirmed   = "confirmed"   // an earlier publish was seen served at last
 	WouldChange = "would-publish"
 	Rejected    = "rejected" // faults in the input; last good stays
 	Refused     = "refused"  // a guard; last good stays
@@ -46,8 +47,10 @@ type Result struct {
 	Next        time.Time       `json:"next,omitzero"` // when the first signature falls due
 	Refusals    []guard.Finding `json:"refusals,omitempty"`
 	Diagnostics diag.List       `json:"diagnostics,omitempty"`
-	FaultsNew   bool            `json:"-"` // the diagnostics differ from those of the last run
+	FaultsNew   bool            `json:"-"`              // the diagnostics differ from those of the last run
+	Kept        string          `json:"kept,omitempty"` // why the last good records stay, where no diagnostic or refusal says it
 	Error       string          `json:"error,omitempty"`
+	News        bool            `json:"-"` // refusals, Kept or Error differ from those of the last run
 	Code        int             `json:"exit"`
 
 	compiled bool // its sources were compiled in this pass
@@ -61,7 +64,9 @@ type job struct {
 	now   time.Time
 	res   Result
 
-	alarmsBefore []Alarm // as they stood before the pass
+	alarmsBefore []Alarm   // as they stood before the pass
+	before       []Refusal // likewise
+	busy         bool      // another process holds the lock
 
 	head   published
 	prev   *dnssec.Previous // what is published, read back; nil for a first build
@@ -70,6 +75,7 @@ type job struct {
 	input  [sha256.Size]byte
 
 	host   int    // records of soa/ and primary/, once they are accepted
+	faults string // digest of the warnings of that input
 	held   string // why the last good records are published instead of the input
 	reload bool   // the server has to be told
 	keys   []dnssec.Key
@@ -80,6 +86,25 @@ func (j *job) fail(alarm string, err error) {
 	j.res.Action, j.res.Error = Failed, err.Error()
 	j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed)
 	j.state.raise(alarm, err.Error(), j.now)
+}
+
+// news tells whether what was refused or failed is anything else than the last run
+// said: cron sends mail. A run that writes nothing is asked by a person.
+func (j *job) news(asked bool) {
+	told := func(message string) bool {
+		return slices.ContainsFunc(j.alarmsBefore, func(a Alarm) bool { return a.Message == message })
+	}
+	r := &j.res
+	r.News = asked || j.lock == nil
+	if asked {
+		r.FaultsNew = true
+	}
+	if r.Refusals != nil {
+		for _, is := range j.state.Refused { // their messages may hold the time
+			r.News = r.News || !slices.ContainsFunc(j.before, func(was Refusal) bool { return was.Guard == is.Guard && was.Candidate == is.Candidate })
+		}
+	}
+	r.News = r.News || r.Kept != "" && !told(r.Kept) || r.Error != "" && !told(r.Error)
 }
 
 // hold makes the last good records the candidate.
@@ -120,13 +145,16 @@ func (p *pass) upToDate(j *job, quick [sha256.Size]byte) bool {
 	due := !h.header.Next.IsZero() && !j.now.Before(h.header.Next)
 	clockBack := j.now.Before(s.Published.Add(-guard.ClockBack))
 	return h.err == nil && sameInput && !due && !clockBack && h.id == s.File && h.serial == s.Serial &&
-		s.FailedInput == "" && p.mounted == nil && p.tree.hasUnsigned(j.z.Name)
+		s.FailedInput == "" && p.mounted == nil && p.tree.unsignedID(j.z.Name) == s.Unsigned
 }
 
 // settle asks for a confirmation if the published serial has none yet.
+// Refusals and approvals of inputs that are gone do not wait for their return.
 func (j *job) settle() {
-	j.state.clear("input-rejected", "guard", "keys", "build-failed", "not-mounted", "load-failed", "state-damaged")
-	j.res.Confirmed = j.state.Confirmed
+	s := j.state
+	s.clear("input-rejected", "guard", "keys", "build-failed", "not-mounted", "load-failed")
+	s.Refused, s.Approved, s.Faults = nil, nil, s.Accepted
+	j.res.Confirmed = s.Confirmed
 	j.reload = !j.state.Confirmed
 }
 
@@ -141,6 +169,9 @@ func (p *pass) readBack(j *job) {
 		return
 	}
 	var why error
+	if j.head.exists {
+		j.state.raise("signed-damaged", err.Error(), j.now)
+	}
 	if j.prev, j.prevIn, why = p.tree.readPublished(j.z.Name, p.tree.lastGoodPath(j.z.Name)); why == nil {
 		p.o.Log.Warn("use the last confirmed copy", "zone", j.z.Name, "because", err)
 	} else if j.head.exists || !errors.Is(why, fs.ErrNotExist) {
@@ -160,12 +191,14 @@ func (p *pass) candidate(j *job) *zone.Zone {
 	inputHex := hex.EncodeToString(j.input[:])
 	switch {
 	case p.mounted != nil:
+		j.res.Kept = p.mounted.Error()
 		j.hold("not-mounted", p.mounted.Error())
 	case z == nil:
 		j.res.Action = Rejected
 		j.hold("input-rejected", firstError(faults))
 	case j.state.FailedInput == inputHex:
-		j.hold("load-failed", "the name server could not load this input")
+		j.res.Kept = "the name server could not load this input: it waits for another"
+		j.hold("load-failed", j.res.Kept)
 	default:
 		j.state.clear("not-mounted", "input-rejected", "load-failed")
 		j.state.FailedInput = ""
@@ -175,7 +208,7 @@ func (p *pass) candidate(j *job) *zone.Zone {
 		}
 		j.state.clear("guard")
 		j.state.Refused = nil
-		j.host = src.hostRecords
+		j.host, j.faults = src.hostRecords, seen
 		return z
 	}
 	if j.res.Action == "" {

@@ -59,7 +59,7 @@ type pass struct {
 // Build takes the zones of a tree from their sources to the name server.
 // Errors: a zone that is not in the tree, and directories that cannot be made.
 func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
-	var report Report
+	report := Report{Zones: []Result{}}
 	zones, err := t.choose(o.Zones)
 	if err != nil {
 		return report, err
@@ -178,6 +178,7 @@ func (p *pass) start(z *config.Zone) *job {
 		defer cancel()
 		lock, err := durable.LockWait(ctx, p.tree.lockPath(z.Name))
 		if err != nil {
+			j.busy = errors.Is(err, durable.ErrLocked)
 			j.fail("build-failed", fmt.Errorf("lock %s: %w", z.Name, err))
 			return j
 		}
@@ -185,10 +186,12 @@ func (p *pass) start(z *config.Zone) *job {
 	}
 	state, err := p.tree.loadState(z.Name)
 	j.state = state
+	j.alarmsBefore, j.before = slices.Clone(state.Alarms), slices.Clone(state.Refused)
+	state.clear("state-damaged", "signed-damaged")
 	if err != nil {
 		p.o.Log.Warn("read state", "zone", z.Name, "err", err)
+		state.raise("state-damaged", err.Error(), j.now)
 	}
-	j.alarmsBefore = slices.Clone(state.Alarms)
 	if says, full := p.full(z.Name); full {
 		state.raise("box-full", says, j.now)
 	} else {
@@ -210,14 +213,24 @@ func (p *pass) full(apex domain.Name) (says string, full bool) {
 
 // finish saves the state and lets go of the zone.
 func (p *pass) finish(j *job) {
+	j.state.keepAges(j.alarmsBefore)
+	j.news(p.o.DryRun)
+	if p.o.DryRun {
+		return
+	}
 	if j.lock == nil {
+		if !j.busy { // nothing can be remembered, so somebody has to be told each time
+			p.alarms(j)
+		}
 		return
 	}
 	p.alarms(j)
 	if err := p.tree.saveState(j.z.Name, j.state); err != nil {
-		j.res.Action = Failed
+		j.res.Action, j.res.News = Failed, true
 		j.res.Error = strings.TrimPrefix(j.res.Error+"; "+err.Error(), "; ")
 		j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed)
+		j.state.raise("build-failed", err.Error(), j.now)
+		p.alarms(j)
 	}
 	j.lock.Unlock()
 }
@@ -327,7 +340,7 @@ func (p *pass) confirmed(j *job, unasked bool) {
 	if j.res.Action == Unchanged && !unasked {
 		j.res.Action = Confirmed
 	}
-	if err := durable.Link(p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)); err != nil {
+	if err := durable.Copy(p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)); err != nil {
 		j.fail("build-failed", fmt.Errorf("keep the last good zone: %w", err))
 	}
 }
@@ -339,6 +352,9 @@ func (j *job) unconfirmed(err error) {
 	}
 	j.res.Error = fmt.Sprintf("confirm serial %d: %s", j.state.Serial, err)
 	j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed)
+	if j.res.Action == Published {
+		j.res.Action = Unconfirmed
+	}
 	j.state.raise("unconfirmed", j.res.Error, j.now)
 }
 

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"zonebuild/internal/dnssec"
@@ -97,9 +99,33 @@ func (t *Tree) unsignedPath(apex domain.Name) string {
 	return filepath.Join(t.Config.Paths.Unsigned, apex.FileName())
 }
 
-func (t *Tree) hasUnsigned(apex domain.Name) bool {
-	_, err := os.Lstat(t.unsignedPath(apex))
-	return err == nil
+// unsignedID tells unsigned/ZONE from one that another hand wrote; it is zero
+// when there is none.
+func (t *Tree) unsignedID(apex domain.Name) FileID {
+	info, err := os.Lstat(t.unsignedPath(apex))
+	if err != nil {
+		return FileID{}
+	}
+	return FileID{info.Size(), info.ModTime().UnixNano()}
+}
+
+// rememberedSerial is the furthest serial that anything but the published file
+// and the state knows of: unsigned/ZONE and what was kept of retired zones.
+func (t *Tree) rememberedSerial(apex domain.Name) (serial uint32, ok bool) {
+	if v, err := SerialOf(apex, t.unsignedPath(apex)); err == nil {
+		serial, ok = v, true
+	}
+	entries, err := os.ReadDir(t.retiredDir())
+	if err != nil {
+		return serial, ok
+	}
+	for _, e := range entries {
+		rest, found := strings.CutPrefix(e.Name(), apex.FileName()+".")
+		if v, err := strconv.ParseUint(rest, 10, 32); found && err == nil && (!ok || ahead(uint32(v), serial)) {
+			serial, ok = uint32(v), true
+		}
+	}
+	return serial, ok
 }
 
 // writeUnsigned writes unsigned/ZONE if its records changed. The serial in it
@@ -128,6 +154,15 @@ func (t *Tree) writeUnsigned(z *zone.Zone) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return f.Commit(time.Time{})
+}
+
+// writeUnsignedAs is writeUnsigned with the serial that is published.
+func (t *Tree) writeUnsignedAs(z *zone.Zone, serial uint32) error {
+	z, err := z.WithSerial(serial)
+	if err != nil {
+		return err
+	}
+	return t.writeUnsigned(z)
 }
 
 // sameText reports whether z is written as what r holds.
@@ -171,5 +206,9 @@ func SerialOf(apex domain.Name, path string) (uint32, error) {
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return 0, err
 	}
-	return serialOf(apex, bytes.TrimPrefix(head[:n], head[:min(n, headerLen)]))
+	head = head[:n]
+	if _, err := parseHeader(head); err == nil { // unsigned/ZONE has none unless others sign it
+		head = head[headerLen:]
+	}
+	return serialOf(apex, head)
 }

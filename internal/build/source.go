@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"zonebuild/internal/config"
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
 	"zonebuild/primary"
 	"zonebuild/soa"
 	"zonebuild/zone"
@@ -44,7 +46,8 @@ type treeFS struct {
 // Open opens a file for reading.
 func (t treeFS) Open(name string) (fs.File, error) {
 	if filepath.IsAbs(name) {
-		return os.Open(name)
+		f, _, err := durable.Open(name, 0)
+		return f, err
 	}
 	real, err := t.resolve(name)
 	if err == nil && t.private(real) {
@@ -53,7 +56,7 @@ func (t treeFS) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.root.FS().Open(real)
+	return t.root.OpenFile(real, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO is not waited for: zone.ReadFile refuses it
 }
 
 // maxLinks is how many symbolic links a path may hold, as in Linux.
@@ -134,9 +137,10 @@ func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
 // rulesOf is what a policy asks of the records.
 func (t *Tree) rulesOf(p *config.Policy) zone.Rules {
 	r := zone.Rules{MaxTTL: uint32(p.MaxTTL / time.Second)}
-	if info, err := os.Stat(t.Config.Paths.DNSExtra); err == nil {
-		r.DNS01 = info.IsDir()
-	}
+	r.DNS01 = slices.ContainsFunc(t.Config.DropBoxes, func(b config.DropBox) bool {
+		info, err := os.Stat(b.Path)
+		return err == nil && info.IsDir()
+	})
 	if p.Sign != config.SignFalse {
 		r.Refresh = uint32(p.Refresh / time.Second)
 	}

@@ -29,7 +29,10 @@ type State struct {
 	Signed      bool      `json:"signed"`               // the last publish was signed
 	NewZone     bool      `json:"new_zone,omitempty"`   // stated: there is no DS at the parent
 	HostRecords int       `json:"host_records"`         // of soa/ and primary/
+	Keys        []string  `json:"keys,omitempty"`       // ALGORITHM+TAG of the DNSKEYs it was published with
+	Unsigned    FileID    `json:"unsigned"`             // unsigned/ZONE as it was left
 	Faults      string    `json:"faults,omitempty"`     // digest of the fault set last printed
+	Accepted    string    `json:"accepted,omitempty"`   // Faults of the input that is published
 	FailedInput string    `json:"failed_input,omitempty"`
 	Refused     []Refusal `json:"refused,omitempty"`
 	Approved    []Refusal `json:"approved,omitempty"`
@@ -114,8 +117,10 @@ func (t *Tree) PublishedPath(apex domain.Name) string {
 	return signed
 }
 
+func (t *Tree) lastGoodDir() string { return filepath.Join(t.Config.Paths.State, "last-good") }
+
 func (t *Tree) lastGoodPath(apex domain.Name) string {
-	return filepath.Join(t.Config.Paths.State, "last-good", apex.FileName())
+	return filepath.Join(t.lastGoodDir(), apex.FileName())
 }
 
 // raise sets an alarm; a standing one keeps its age.
@@ -127,6 +132,18 @@ func (s *State) raise(code, message string, now time.Time) {
 		}
 	}
 	s.Alarms = append(s.Alarms, Alarm{Code: code, Message: message, Since: now.UTC()})
+}
+
+// keepAges gives alarms that were cleared and raised again in one pass the age
+// that they had before.
+func (s *State) keepAges(before []Alarm) {
+	for i := range s.Alarms {
+		for _, was := range before {
+			if was.Code == s.Alarms[i].Code {
+				s.Alarms[i].Since, s.Alarms[i].Said = was.Since, was.Said
+			}
+		}
+	}
 }
 
 // standing reports whether an alarm stands with this very message.
@@ -142,11 +159,15 @@ func (s *State) clear(codes ...string) {
 	}
 }
 
+// clockApproval is how long the approval of a clock holds: a right clock says
+// nothing of what it will be next year.
+const clockApproval = 24 * time.Hour
+
 // approvedFor lists the guards that were approved for a candidate.
-func (s *State) approvedFor(candidate string) []string {
+func (s *State) approvedFor(candidate string, now time.Time) []string {
 	var out []string
 	for _, a := range s.Approved {
-		if a.Candidate == candidate {
+		if a.Candidate == candidate && (a.Guard != "clock-jump" || now.Sub(a.At).Abs() <= clockApproval) {
 			out = append(out, a.Guard)
 		}
 	}

@@ -31,7 +31,7 @@ func TestServerDead(t *testing.T) {
 	d.Kill()
 	s.write("primary/example.org", "ns1 A 192.0.2.53\nwww A 192.0.2.2\n")
 	r := one(t, s.build(failed), "example.org")
-	if r.Action != build.Published || r.Confirmed || r.Serial <= before.Serial {
+	if r.Action != build.Unconfirmed || r.Confirmed || r.Serial <= before.Serial {
 		t.Errorf("%+v", r)
 	}
 	if got := s.alarms("example.org"); got != "unconfirmed" {

@@ -15,8 +15,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/miekg/dns"
-
 	"zonebuild/internal/config"
 	"zonebuild/internal/diag"
 	"zonebuild/internal/dnssec"
@@ -35,8 +33,8 @@ type Tree struct {
 
 	challenges *challenges // read once per pass
 
-	dsMu sync.Mutex
-	ds   map[domain.Name]map[domain.Name][]*dns.DS // DS in the sources of parents, by child
+	cutsMu sync.Mutex
+	cuts   map[domain.Name]cuts // delegations in the sources of parents, read once per pass
 }
 
 // Open reads the configuration of the tree in dir. The tree is nil when the
@@ -65,14 +63,14 @@ func (t *Tree) Close() error { return t.root.Close() }
 
 // refresh forgets what holds for one pass only.
 func (t *Tree) refresh() (err error) {
-	t.ds = map[domain.Name]map[domain.Name][]*dns.DS{}
+	t.cuts = map[domain.Name]cuts{}
 	t.keys, err = dnssec.ScanKeys(t.Config.Paths.Keys)
 	return err
 }
 
 // makeDirs creates the directories that the program writes to.
 func (t *Tree) makeDirs() error {
-	for _, dir := range []string{t.Config.Paths.Signed, t.Config.Paths.Unsigned, t.Config.Paths.State, filepath.Join(t.Config.Paths.State, "last-good")} {
+	for _, dir := range []string{t.Config.Paths.Signed, t.Config.Paths.Unsigned, t.Config.Paths.State, t.lastGoodDir()} {
 		if err := durable.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
@@ -84,7 +82,7 @@ func (t *Tree) outputMode() durable.Options {
 	return durable.Options{Mode: t.Config.OutputMode, Group: t.Config.OutputGroup}
 }
 
-// stateMode keeps approvals and the like from other users' eyes and hands.
+// stateMode lets others read the state, which holds no secret, and nobody write it.
 func (t *Tree) stateMode() durable.Options { return durable.Options{Mode: 0o644} }
 
 // digestKeys covers the key files of a zone: their public parts and lives, and

@@ -89,6 +89,7 @@ func Load(tree string) (*Config, diag.List) {
 		},
 		policies: map[string]*draft{},
 		pathAt:   map[string]diag.Pos{},
+		sourceAt: map[string]diag.Pos{},
 		places:   map[domain.Name]diag.Pos{},
 	}
 	l.load()
@@ -102,6 +103,7 @@ type loader struct {
 	faults   diag.List
 	policies map[string]*draft        // "" is [policy]
 	pathAt   map[string]diag.Pos      // of a directory that is not the default
+	sourceAt map[string]diag.Pos      // of a [source.NAME]
 	places   map[domain.Name]diag.Pos // where a zone was named first
 }
 
@@ -110,7 +112,7 @@ func (l *loader) errorf(at diag.Pos, code, format string, args ...any) {
 }
 
 func (l *loader) load() {
-	src, err := os.ReadFile(filepath.Join(l.Tree, File))
+	src, err := readText(filepath.Join(l.Tree, File))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.errorf(diag.Pos{File: File}, "config-read", "read the configuration: %s", cause(err))
 		return
@@ -356,7 +358,7 @@ func (l *loader) loadSources(e *entry) {
 			*dir = s.Path
 			l.pathAt[e.key] = e.val.table.find("path").val.at
 		}
-		l.Sources[e.key] = s
+		l.Sources[e.key], l.sourceAt[e.key] = s, e.at
 	}
 }
 

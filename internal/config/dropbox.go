@@ -118,6 +118,9 @@ func (l *loader) loadDropBoxes(e *entry) {
 // defaultBox is the drop box of a tree that configures none: dnsextra/.
 func (l *loader) defaultBox() {
 	if len(l.DropBoxes) > 0 {
+		if at, ok := l.sourceAt["dnsextra"]; ok {
+			l.errorf(at, "config-value", "[source.dnsextra] is for a tree without [[drop-box]]: give each box its path and marker")
+		}
 		return
 	}
 	b := defaultDropBox()

@@ -11,6 +11,7 @@ import (
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
 )
 
 // inTree is where a path as written leads.
@@ -21,9 +22,18 @@ func (l *loader) inTree(name string) string {
 	return filepath.Join(l.Tree, name)
 }
 
+// maxText bounds a configuration or a list of zones, in octets.
+const maxText = 64 << 20
+
+// readText reads a file that the operator wrote.
+func readText(path string) ([]byte, error) {
+	b, _, err := durable.ReadFile(path, maxText)
+	return b, err
+}
+
 // namesFrom reads a list of zones: a name a line, # begins a comment.
 func (l *loader) namesFrom(file string) ([]named, error) {
-	src, err := os.ReadFile(l.inTree(file))
+	src, err := readText(l.inTree(file))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, cause(err))
 	}

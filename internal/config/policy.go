@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,11 +92,18 @@ func policyKeys(p *Policy) []key {
 	}
 }
 
-// checkCode tells a fault's code from its text. Which codes there are is not
-// known here.
+// Warnings are the codes that a policy may accept: those of the warnings that
+// the compiler has for the records of a zone.
+func Warnings() []string {
+	return []string{
+		"apex-repeated", "duplicate", "glue-sibling", "guest-dropped", "negative-ttl", "soa-expire", "spf-split",
+		"target-cname", "target-missing", "ttl-above-max", "ttl-mixed", "wildcard-hidden",
+	}
+}
+
 func checkCode(s string) error {
-	if s == "" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return fmt.Errorf("%q is no code of a fault, such as cname-other-data", s)
+	if !slices.Contains(Warnings(), s) {
+		return fmt.Errorf("%q is no warning that can be accepted: those are %s", s, strings.Join(Warnings(), ", "))
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +26,8 @@ type KeyDir struct {
 	dir   string
 	files map[domain.Name][]KeyFile
 	loose map[domain.Name][]KeyFile // .private or .state without .key
+
+	private bool
 }
 
 // ScanKeys lists a keys directory once, for all zones. A directory that does
@@ -44,6 +45,7 @@ func ScanKeys(dir string) (*KeyDir, error) {
 	exists := map[string]bool{}
 	for _, e := range entries { // in the order of their names, so .key before the others
 		ext := filepath.Ext(e.Name())
+		d.private = d.private || ext == ".private"
 		base := strings.TrimSuffix(e.Name(), ext)
 		if ext != ".key" && ext != ".private" && ext != ".state" || exists[base] {
 			continue
@@ -65,10 +67,8 @@ func ScanKeys(dir string) (*KeyDir, error) {
 // Files are the keys of a zone, by file name.
 func (d *KeyDir) Files(apex domain.Name) []KeyFile { return d.files[apex] }
 
-// Has reports whether a key's .key file is there.
-func (d *KeyDir) Has(apex domain.Name, algorithm uint8, tag uint16) bool {
-	return slices.ContainsFunc(d.files[apex], func(f KeyFile) bool { return f.Algorithm == algorithm && f.Tag == tag })
-}
+// Private reports whether there is any private key in the directory.
+func (d *KeyDir) Private() bool { return d.private }
 
 func (d *KeyDir) path(f KeyFile) string { return filepath.Join(d.dir, f.Base) }
 

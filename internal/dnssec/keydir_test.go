@@ -70,13 +70,13 @@ func TestScanKeys(t *testing.T) {
 	if got, want := d.Files(b), []KeyFile{{"Kb.example.+008+00001", 8, 1}, {"Kb.example.+013+00002", 13, 2}}; !slices.Equal(got, want) {
 		t.Errorf("got %+v", got)
 	}
-	if !d.Has(b, 13, 2) || d.Has(b, 13, 1) {
-		t.Error("Has is wrong")
+	if !d.Private() {
+		t.Error("there are private keys")
 	}
 	if a := domain.MustParse("a.example"); len(d.Files(a)) > 0 || len(d.loose[a]) != 1 {
 		t.Errorf("a key without .key file: %+v, %+v", d.Files(a), d.loose[a])
 	}
-	if d, err := ScanKeys(filepath.Join(dir, "none")); err != nil || len(d.Files(b)) > 0 {
+	if d, err := ScanKeys(filepath.Join(dir, "none")); err != nil || len(d.Files(b)) > 0 || d.Private() {
 		t.Errorf("no directory: %v", err)
 	}
 	if _, err := ScanKeys(filepath.Join(dir, "README")); err == nil {

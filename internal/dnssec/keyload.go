@@ -8,16 +8,14 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/miekg/dns"
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
 )
 
 // LoadOptions of LoadKeys.
@@ -282,23 +280,7 @@ const keyFileLimit = 64 << 10
 // readKeyFile reads a file of the keys directory. Symbolic links are followed:
 // the directory is the operator's own. It does not wait for a FIFO.
 func readKeyFile(path string) ([]byte, fs.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, errors.New("not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, keyFileLimit+1))
-	if err == nil && len(data) > keyFileLimit {
-		err = fmt.Errorf("larger than %d octets", keyFileLimit)
-	}
-	return data, info, err
+	return durable.ReadFile(path, keyFileLimit)
 }
 
 func cause(err error) string {

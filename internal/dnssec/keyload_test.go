@@ -199,7 +199,7 @@ func TestLoadFaults(t *testing.T) {
 		{"private too large", func(r *keyRoom) {
 			r.edit(&r.zsk, ".private", func(s string) string { return s + strings.Repeat("\n", keyFileLimit) })
 		},
-			"zsk.private: example.org.: read the private key: larger than 65536 octets [key-private]"},
+			"zsk.private: example.org.: read the private key: too large: more than 65536 octets [key-private]"},
 		{"private is a directory", func(r *keyRoom) {
 			r.remove(&r.zsk, ".private")
 			if err := os.Mkdir(r.zsk.Path+".private", 0o700); err != nil {

@@ -325,7 +325,11 @@ func (p *Plan) explain(changedDenial bool) {
 	}
 	p.explainMade()
 	if p.Due > 0 {
-		p.Reasons = append(p.Reasons, fmt.Sprintf("%d signatures are due", p.Due))
+		due := fmt.Sprintf("%d signatures are due", p.Due)
+		if p.Due == 1 {
+			due = "1 signature is due"
+		}
+		p.Reasons = append(p.Reasons, due)
 	}
 	if len(p.Reasons) > 0 {
 		return

@@ -59,6 +59,20 @@ func (p *Previous) OldestExpiration(now int64) (first int64, ok bool) {
 	return first, ok
 }
 
+// NewestExpiration is the expiration that comes last; ok is false for a zone
+// without signatures.
+func (p *Previous) NewestExpiration(now int64) (last int64, ok bool) {
+	for i := range p.records.Len() {
+		if p.records.Type(i) != dns.TypeRRSIG {
+			continue
+		}
+		if _, e := sigTimes(p.records.Rdata(i), now); !ok || e > last {
+			last, ok = e, true
+		}
+	}
+	return last, ok
+}
+
 // SignedAt is when the SOA was signed, which is when the zone was made; ok is
 // false for an unsigned zone. offset is the inception offset of its policy.
 func (p *Previous) SignedAt(offset time.Duration, now time.Time) (at time.Time, ok bool) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -81,4 +82,42 @@ func ReadRegular(dir, name string, max int64) ([]byte, os.FileInfo, error) {
 		return nil, nil, fmt.Errorf("read %s: %w", f.Name(), cause(err))
 	}
 	return data, info, nil
+}
+
+// Open opens a regular file that the operator named: symbolic links are
+// followed, but no FIFO or device is waited for, and the file has at most max
+// octets (0: any number). Errors: an fs.PathError with ErrNotRegular, ErrTooLarge
+// or the system's.
+func Open(path string, max int64) (*os.File, os.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	case max > 0 && info.Size() > max:
+		err = &fs.PathError{Op: "open", Path: path, Err: tooLarge(max)}
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+// ReadFile is all of a file opened by Open: at most max octets.
+func ReadFile(path string, max int64) ([]byte, os.FileInfo, error) {
+	f, info, err := Open(path, max)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err == nil && int64(len(data)) > max {
+		err = &fs.PathError{Op: "read", Path: path, Err: tooLarge(max)}
+	}
+	return data, info, err
 }

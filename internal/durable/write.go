@@ -85,40 +85,18 @@ func Remove(path string) error {
 	return nil
 }
 
-// Link makes to another name of the regular file from, replacing what is
-// there. Where links are refused, or lead across file systems, it is a copy
-// with the same permissions.
-func Link(from, to string) error {
-	if err := link(from, to, Options{}); err != nil {
-		return fmt.Errorf("link %s to %s: %w", from, to, cause(err))
+// Copy makes to a file of its own with the bytes and permissions of the regular
+// file from, replacing what is there. Never a second name of it: what damages
+// the one in place must leave the other.
+func Copy(from, to string) error {
+	if err := copyFile(from, to, Options{}); err != nil {
+		return fmt.Errorf("copy %s to %s: %w", from, to, cause(err))
 	}
 	return nil
 }
 
-func link(from, to string, o Options) error {
-	if same(from, to) { // rename(2) of one name of a file over another does nothing
-		return nil
-	}
-	temp := tempPath(to)
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	err := o.try("link", func() error { return os.Link(from, temp) })
-	switch {
-	case linksRefused(err):
-		return copyFile(from, to, o)
-	case err != nil:
-		return err
-	}
-	if err := o.try("rename", func() error { return os.Rename(temp, to) }); err != nil {
-		os.Remove(temp)
-		return err
-	}
-	return o.try("syncdir", func() error { return syncDir(filepath.Dir(to)) })
-}
-
-// linksRefused reports whether a link was refused for what it is: over file
-// systems, on one that has none, of another user's file, or too many of one.
+// linksRefused reports whether a link was refused for what it is: on a file
+// system that has none, of another user's file, or too many of one.
 func linksRefused(err error) bool {
 	for _, e := range []error{
 		syscall.EXDEV, syscall.EPERM, syscall.EMLINK, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS,
@@ -143,17 +121,9 @@ func copyFile(from, to string, o Options) error {
 		return err
 	}
 	defer f.Discard()
-	if _, err := io.Copy(f, r); err != nil {
+	// From file to file: the system copies without us.
+	if err := o.try("write", func() error { _, err := io.Copy(f.f, r); return err }); err != nil {
 		return err
 	}
-	return f.Commit(time.Time{})
-}
-
-func same(a, b string) bool {
-	ia, err := os.Lstat(a)
-	if err != nil {
-		return false
-	}
-	ib, err := os.Lstat(b)
-	return err == nil && os.SameFile(ia, ib)
+	return f.commit(time.Time{})
 }

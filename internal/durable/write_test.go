@@ -69,62 +69,44 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-func TestLink(t *testing.T) {
+// TestCopy: what is written into one of the two in place leaves the other.
+func TestCopy(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
-	put(t, from, "good")
+	good := strings.Repeat("good", 20000)
+	put(t, from, good)
 	put(t, to, "older")
 	put(t, filepath.Join(dir, ".to.tmp"), "left over")
-	for range 2 { // the second time they are one file already
-		if err := Link(from, to); err != nil {
-			t.Fatal(err)
-		}
-		holds(t, dir, "from=good", "to=good")
-		if !same(from, to) {
-			t.Error("a copy, no link")
-		}
-	}
-	// Replacing one name leaves the other as it was.
-	if err := WriteFile(from, []byte("next"), Options{}); err != nil {
+	if err := os.Chmod(from, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	holds(t, dir, "from=next", "to=good")
-}
-
-// TestLinkRefused: a copy takes its place, with the permissions.
-func TestLinkRefused(t *testing.T) {
-	for _, refusal := range []error{syscall.EXDEV, syscall.EPERM, syscall.EMLINK, syscall.ENOTSUP} {
-		dir := t.TempDir()
-		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
-		put(t, from, strings.Repeat("good", 20000))
-		put(t, to, "older")
-		if err := os.Chmod(from, 0o640); err != nil {
+	for range 2 {
+		if err := Copy(from, to); err != nil {
 			t.Fatal(err)
 		}
-		if err := link(from, to, failing("link", refusal)); err != nil {
-			t.Fatal(err)
-		}
-		holds(t, dir, "from="+strings.Repeat("good", 20000), "to="+strings.Repeat("good", 20000))
-		if info, _ := os.Stat(to); info.Mode() != 0o640 || same(from, to) {
-			t.Errorf("mode %v", info.Mode())
-		}
+		holds(t, dir, "from="+good, "to="+good)
 	}
+	if info, _ := os.Stat(to); info.Mode() != 0o640 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	put(t, from, "damaged in place")
+	holds(t, dir, "from=damaged in place", "to="+good)
 }
 
-func TestLinkFaults(t *testing.T) {
-	for _, step := range []string{"link", "rename"} {
+func TestCopyFaults(t *testing.T) {
+	for _, step := range []string{"open", "write", "sync", "rename"} {
 		dir := t.TempDir()
 		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
 		put(t, from, "good")
 		put(t, to, "older")
-		if err := link(from, to, failing(step, syscall.ENOSPC)); !errors.Is(err, syscall.ENOSPC) {
+		if err := copyFile(from, to, failing(step, syscall.ENOSPC)); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("%s: %v", step, err)
 		}
 		holds(t, dir, "from=good", "to=older")
 	}
 	dir := t.TempDir()
-	want := "link " + dir + "/none to " + dir + "/to: no such file or directory"
-	if err := Link(dir+"/none", dir+"/to"); err == nil || err.Error() != want {
+	want := "copy " + dir + "/none to " + dir + "/to: open " + dir + "/none: no such file or directory"
+	if err := Copy(dir+"/none", dir+"/to"); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	holds(t, dir)

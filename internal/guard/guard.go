@@ -22,7 +22,7 @@ type Guard struct {
 type Facts struct {
 	Now           time.Time
 	LastPublished time.Time // zero: never
-	Validity      time.Duration
+	SignedUntil   time.Time // when the last signature of the published zone runs out; zero: it has none
 
 	First        bool   // no signed zone was ever published
 	Signed       bool   // the candidate is signed
@@ -126,8 +126,8 @@ func clockJump(f Facts) string {
 	switch {
 	case gap < -ClockBack:
 		return fmt.Sprintf("the clock says %s, the zone was published at %s: is the clock right?", stamp(f.Now), stamp(f.LastPublished))
-	case f.Signed && f.Validity > 0 && gap > f.Validity:
-		return fmt.Sprintf("the clock says %s, more than the validity of %s after the zone was published at %s: is the clock right?", stamp(f.Now), f.Validity, stamp(f.LastPublished))
+	case f.Signed && !f.SignedUntil.IsZero() && f.Now.After(f.SignedUntil):
+		return fmt.Sprintf("the clock says %s, and all signatures of the zone published at %s ran out by %s: is the clock right?", stamp(f.Now), stamp(f.LastPublished), stamp(f.SignedUntil))
 	}
 	return ""
 }

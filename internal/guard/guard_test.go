@@ -8,7 +8,7 @@ import (
 func base() Facts {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return Facts{
-		Now: now, LastPublished: now.Add(-time.Hour), Validity: 14 * 24 * time.Hour, Signed: true, WasSigned: true,
+		Now: now, LastPublished: now.Add(-time.Hour), SignedUntil: now.Add(13 * 24 * time.Hour), Signed: true, WasSigned: true,
 		Serial: 10, Previous: 9, HasPrevious: true, Served: 9, HasServed: true,
 		OldestLeft: 8 * 24 * time.Hour, ExpiryFloor: 7 * 24 * time.Hour, HostBefore: 20, HostNow: 20, ShrinkLimit: 30,
 	}
@@ -31,7 +31,8 @@ func TestTable(t *testing.T) {
 		{"unsigned-after-signed", func(f *Facts) { f.Signed, f.WasSigned = false, false }, func(f *Facts) { f.Signed = false }, "the zone was published signed and would become unsigned: remove the DS at the parent first and wait for its TTL"},
 		{"expiry-floor", func(f *Facts) { f.OldestLeft = f.ExpiryFloor }, func(f *Facts) { f.OldestLeft = f.ExpiryFloor - time.Second }, "a signature has 167h59m59s left, the floor is 168h0m0s"},
 		{"clock-jump", func(f *Facts) { f.LastPublished = f.Now.Add(ClockBack) }, func(f *Facts) { f.LastPublished = f.Now.Add(ClockBack + time.Second) }, "the clock says 2026-03-01T12:00:00Z, the zone was published at 2026-03-01T12:05:01Z: is the clock right?"},
-		{"clock-jump", func(f *Facts) { f.LastPublished = f.Now.Add(-14 * day) }, func(f *Facts) { f.LastPublished = f.Now.Add(-14*day - time.Second) }, "the clock says 2026-03-01T12:00:00Z, more than the validity of 336h0m0s after the zone was published at 2026-02-15T11:59:59Z: is the clock right?"},
+		{"clock-jump", func(f *Facts) { f.LastPublished, f.SignedUntil = f.Now.Add(-14*day), f.Now }, func(f *Facts) { f.LastPublished, f.SignedUntil = f.Now.Add(-14*day), f.Now.Add(-time.Second) }, "the clock says 2026-03-01T12:00:00Z, and all signatures of the zone published at 2026-02-15T12:00:00Z ran out by 2026-03-01T11:59:59Z: is the clock right?"},
+		{"clock-jump", func(f *Facts) { f.LastPublished, f.SignedUntil = f.Now.Add(-60*day), time.Time{} }, func(f *Facts) { f.LastPublished, f.SignedUntil = f.Now.Add(-60*day), f.Now.Add(-day) }, "the clock says 2026-03-01T12:00:00Z, and all signatures of the zone published at 2025-12-31T12:00:00Z ran out by 2026-02-28T12:00:00Z: is the clock right?"},
 		{"clock-jump", func(f *Facts) { f.LastPublished = time.Time{} }, func(f *Facts) { f.LastPublished = f.Now.Add(365 * day) }, "the clock says 2026-03-01T12:00:00Z, the zone was published at 2027-03-01T12:00:00Z: is the clock right?"},
 		{"source-empty", func(f *Facts) { f.PrimaryEmpty, f.HasPrevious = true, false }, func(f *Facts) { f.PrimaryEmpty = true }, "the primary/ sources hold no record"},
 		{"shrink", func(f *Facts) { f.HostNow = 14 }, func(f *Facts) { f.HostNow = 13 }, "7 of 20 records would go, more than 30 %"},

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +22,7 @@ import (
 // are in its environment, beside that of zonebuild. An exit status other than 0
 // is a refusal. Use it by pointer.
 type Command struct {
+	Dir         string   // where the programs work; "" = the present directory
 	CheckArgv   []string // judges FILE before it gets its name; none: nothing is checked
 	ReloadArgv  []string // run for each zone; none: nobody is told
 	ConfirmArgv []string // prints the serial that is served, alone
@@ -91,7 +92,10 @@ func (c *Command) run(ctx context.Context, argv []string, apex domain.Name, file
 	if timeout == 0 {
 		timeout = time.Minute
 	}
-	return Run(ctx, timeout, argv, nil, fmt.Sprintf("SERIAL=%d", serial), "ZONE="+strings.TrimSuffix(apex.String(), "."), "FILE="+file)
+	if file, err = filepath.Abs(file); err != nil {
+		return "", fmt.Errorf("run %s: %w", argv[0], err)
+	}
+	return Run(ctx, timeout, c.Dir, argv, nil, fmt.Sprintf("SERIAL=%d", serial), "ZONE="+strings.TrimSuffix(apex.String(), "."), "FILE="+file)
 }
 
 // Bounds of a program's output, in octets.
@@ -101,13 +105,15 @@ const (
 )
 
 // Run runs a program of the operator's with extra environment and input, and
-// gives its standard output. When the context or its time ends it is killed,
-// with the programs that it started.
-func Run(ctx context.Context, timeout time.Duration, argv []string, stdin []byte, env ...string) (string, error) {
+// gives its standard output. It works in dir, from where a relative path of the
+// program counts, too. When the context or its time ends it is killed, with the
+// programs that it started.
+func Run(ctx context.Context, timeout time.Duration, dir string, argv []string, stdin []byte, env ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Dir = dir
+	cmd.Env = append(cmd.Environ(), env...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -118,8 +124,11 @@ func Run(ctx context.Context, timeout time.Duration, argv []string, stdin []byte
 	if err == nil {
 		return out.String(), nil
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		err = fmt.Errorf("no end within %s", timeout)
+	case ctx.Err() != nil:
+		err = errors.New("interrupted")
 	}
 	if words := strings.TrimSpace(said.String() + out.String()); words != "" {
 		return "", fmt.Errorf("run %s: %w: %s", argv[0], err, shorten(words))

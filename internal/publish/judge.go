@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
@@ -17,6 +18,7 @@ import (
 // present is what is known of the zone file that a new one would replace.
 type present struct {
 	file    bool // there is one
+	lost    bool // it is gone or damaged, and there is a last good copy
 	read    bool // serial and signed are known
 	serial  uint32
 	signed  bool
@@ -27,15 +29,13 @@ type present struct {
 // a zone any more, those of the last good copy.
 func (p *puller) present(apex domain.Name, data []byte, exists bool) present {
 	h := present{file: exists}
-	if exists {
+	if exists && checkWhole(data) == nil && h.look(apex, data) {
 		h.content = digest(data)
-		if h.look(apex, data) {
-			return h
-		}
+		return h
 	}
 	if good, err := p.readGood(apex); err == nil {
-		h.file = true
-		h.look(apex, good)
+		h.file, h.lost = true, h.look(apex, good)
+		h.content = digest(good)
 	}
 	return h
 }
@@ -60,8 +60,8 @@ func (p *puller) judge(apex domain.Name, path string, data []byte, had present) 
 		d.Pos.File = apex.FileName() // the staged name is not what anybody looks for
 		return 0, fmt.Errorf("verify the offered file: %s", d)
 	}
-	if !r.Signed && had.file && (had.signed || !had.read) {
-		return 0, errors.New("the offered file is unsigned, the present one is signed")
+	if !r.Signed && had.file && (had.signed || !had.read) && !slices.Contains(p.Unsigned, apex) {
+		return 0, fmt.Errorf("the offered file is unsigned, the present one is signed (if that is meant: zonebuild publish --unsigned %s)", apex)
 	}
 	if had.read {
 		if c, ok := soa.Compare(r.Serial, had.serial); !ok || c <= 0 {
@@ -122,5 +122,5 @@ func (p *puller) keepServed(apex domain.Name, had present) {
 		return
 	}
 	// Without it a failed load could not be undone, but nothing has failed yet.
-	_ = durable.Link(p.filePath(apex), p.goodPath(apex))
+	_ = durable.Copy(p.filePath(apex), p.goodPath(apex))
 }

@@ -17,10 +17,15 @@ import (
 
 // PullOptions say what is pulled to where.
 type PullOptions struct {
-	From    string        // the builder's signed/, read-only and not trusted
-	To      string        // where the name server reads its zone files
-	Now     time.Time     // for the verification; zero: the clock's
-	Server  Server        // the name server of this host
+	From   string    // the builder's signed/, read-only and not trusted
+	To     string    // where the name server reads its zone files
+	Now    time.Time // for the verification; zero: the clock's
+	Server Server    // the name server of this host
+
+	// Zones that may become unsigned though the present file is signed: said by
+	// hand, once their DS is gone.
+	Unsigned []domain.Name
+
 	Timeout time.Duration // until a serial must be seen served
 	Zones   []domain.Name // none = all
 }
@@ -30,6 +35,7 @@ const (
 	PullUnchanged = "unchanged"
 	PullPublished = "published"
 	PullConfirmed = "confirmed" // an earlier publish was seen served at last
+	PullRestored  = "restored"  // the file was lost or damaged; the last good one is back
 	PullRejected  = "rejected"  // the offered file is not right; the old one stays
 	PullFailed    = "failed"
 	PullPutBack   = "put-back" // the server could not load it; the last good one is served again
@@ -185,6 +191,12 @@ func (p *puller) take(z *pull) {
 	}
 	had := p.present(z.Zone, old, err == nil)
 	z.Serial = had.serial
+	if had.lost {
+		if old, err = p.restore(z, had); err != nil {
+			z.fail("put the lost file back: %s", err)
+			return
+		}
+	}
 	if err == nil && string(old) == string(data) {
 		p.settle(z, had)
 		return
@@ -201,6 +213,18 @@ func (p *puller) take(z *pull) {
 		return
 	}
 	z.Action, z.reload = PullPublished, true
+}
+
+// restore puts the last good file in the place of one that was lost or damaged:
+// the server may be started at any time, and would not find its zone.
+func (p *puller) restore(z *pull, had present) ([]byte, error) {
+	good, err := p.readGood(z.Zone)
+	if err != nil {
+		return nil, err
+	}
+	served, err := p.served(z.Zone)
+	z.reload = err == nil && served != had.serial || err != nil && !errors.Is(err, ErrNoServer)
+	return good, durable.WriteFile(p.filePath(z.Zone), good, durable.Options{})
 }
 
 // install stages, judges and commits.
@@ -232,6 +256,9 @@ func (p *puller) install(z *pull, data []byte, had present) error {
 // and reload, or with a server that was down, it may not be served yet.
 func (p *puller) settle(z *pull, had present) {
 	z.Action = PullUnchanged
+	if had.lost {
+		z.Action = PullRestored
+	}
 	served, err := p.served(z.Zone)
 	switch {
 	case errors.Is(err, ErrNoServer), err == nil && served == had.serial:
@@ -304,7 +331,7 @@ func (p *puller) confirmed(z *pull) {
 
 // keep makes the file in place the last good one.
 func (p *puller) keep(z *pull) {
-	if err := durable.Link(p.filePath(z.Zone), p.goodPath(z.Zone)); err != nil {
+	if err := durable.Copy(p.filePath(z.Zone), p.goodPath(z.Zone)); err != nil {
 		z.fail("keep the last good file: %s", err)
 	}
 }

@@ -126,6 +126,53 @@ func TestPullUnsigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	y.want(t, "over a damaged one", "a.test rejected 2")
+	if good, err := os.ReadFile(y.o.To + "/.pull/good/a.test"); err != nil || y.has(t, "a.test") != string(good) {
+		t.Errorf("the damaged file was not put back: %v", err)
+	}
+
+	// Somebody on this host says that it is meant.
+	y.o.Unsigned = []domain.Name{domain.MustParse("a.test")}
+	y.want(t, "meant", "a.test published 3")
+}
+
+// TestPullRestores: what is lost or damaged in the zone directory comes back
+// from the last good copy, with the same serial.
+func TestPullRestores(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"lost":    os.Remove,
+		"emptied": func(path string) error { return os.Truncate(path, 0) },
+		"cut":     func(path string) error { return os.Truncate(path, 250) },
+		"other":   func(path string) error { return os.WriteFile(path, []byte("x\n"), 0o644) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			y := newYard(t)
+			file := y.builder("a.test", 5)
+			y.offer(t, "a.test", file)
+			y.want(t, "first", "a.test published 5")
+			if err := harm(y.o.To + "/a.test"); err != nil {
+				t.Fatal(err)
+			}
+			if all := y.want(t, "harmed", "a.test restored 5"); !all[0].Confirmed || all[0].Code != 0 {
+				t.Errorf("%+v", all[0])
+			}
+			if y.has(t, "a.test") != string(file) {
+				t.Error("the file is not as it was")
+			}
+			y.want(t, "again", "a.test unchanged 5")
+
+			// Whatever is offered meanwhile is judged by what was there.
+			if err := harm(y.o.To + "/a.test"); err != nil {
+				t.Fatal(err)
+			}
+			y.offer(t, "a.test", y.builder("a.test", 4))
+			y.want(t, "harmed, and an older one offered", "a.test rejected 5")
+			if y.has(t, "a.test") != string(file) {
+				t.Error("the file is not as it was")
+			}
+			y.offer(t, "a.test", y.builder("a.test", 6))
+			y.want(t, "a newer one", "a.test published 6")
+		})
+	}
 }
 
 func TestPullNeverDeletes(t *testing.T) {
@@ -279,6 +326,12 @@ func (y *yard) keys(t *testing.T, zone string) []string {
 func (y *yard) sign(t *testing.T, zone string, serial uint32) []byte {
 	t.Helper()
 	return lab.LDNSSign(t, zone, string(zoneText(zone, serial)), y.now, y.keys(t, zone)...)
+}
+
+// builder is an unsigned zone in the form of this project's files.
+func (y *yard) builder(zone string, serial uint32) []byte {
+	body := zoneText(zone, serial)
+	return fmt.Appendf(nil, "; zonebuild 1 input=%064x body=%s next=9999-12-31T23:59:59Z\n%s", 0, publish.Digest(body), body)
 }
 
 func (y *yard) offer(t *testing.T, name string, data []byte) {

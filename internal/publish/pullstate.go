@@ -10,8 +10,8 @@ import (
 )
 
 // pullState is what a pull remembers, in To/.pull: good/ZONE is the file that
-// was last seen served (another name of it, not a copy), failed/ZONE the digest
-// of the one that the server could not load.
+// was last seen served (a copy, so that it outlives what happens to that one),
+// failed/ZONE the digest of the one that the server could not load.
 type pullState struct{ dir string }
 
 func (s pullState) lockPath() string                 { return filepath.Join(s.dir, ".pull", "lock") }

@@ -24,6 +24,7 @@ import (
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
 )
 
 // Options says what to expect of the zone.
@@ -76,15 +77,15 @@ type Report struct {
 	RRsets     int         `json:"rrsets"` // RRSIGs not counted
 	Signatures int         `json:"signatures"`
 	Verified   int         `json:"verified"`  // by a public-key operation
-	ByLedger   int         `json:"by-ledger"` // by their mark alone
+	ByLedger   int         `json:"by_ledger"` // by their mark alone
 	Trusted    int         `json:"trusted"`   // as in the trusted file
 	Keys       []KeyInfo   `json:"keys"`
 
 	// Oldest is the earliest expiration of all signatures, with the RRset it
 	// covers; zero without signatures.
 	Oldest      time.Time `json:"oldest,omitzero"`
-	OldestOwner string    `json:"oldest-owner,omitempty"`
-	OldestType  string    `json:"oldest-type,omitempty"`
+	OldestOwner string    `json:"oldest_owner,omitempty"`
+	OldestType  string    `json:"oldest_type,omitempty"`
 	// Latest is the latest inception of all signatures.
 	Latest time.Time `json:"latest,omitzero"`
 }
@@ -94,7 +95,7 @@ func newReport() Report { return Report{Denial: DenialNone, Keys: []KeyInfo{}} }
 // File verifies the zone file at path. A file that cannot be read is a fault
 // with the code "read".
 func File(path string, o Options) (Report, diag.List) {
-	f, err := os.Open(path)
+	f, _, err := durable.Open(path, 0)
 	if err != nil {
 		var l diag.List
 		l.Errorf(diag.Pos{File: path}, "read", "", "open zone file: %v", bareError(err))
