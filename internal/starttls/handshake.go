@@ -62,7 +62,7 @@ func (d *dialer) why(ctx context.Context, first, best attempt) error {
 		}
 	}
 	if best.peeked {
-		return fmt.Errorf("%w; for others the server has cipher suite %s", first.err, tls.CipherSuiteName(best.served.CipherSuite))
+		return fmt.Errorf("%w; a client with more algorithms is offered cipher suite %s", first.err, tls.CipherSuiteName(best.served.CipherSuite))
 	}
 	return first.err
 }
@@ -102,7 +102,7 @@ func (d *dialer) handshake(ctx context.Context, newest uint16) attempt {
 	heard := &recorder{Conn: conn}
 	var chain [][]byte
 	var state tls.ConnectionState
-	asked := false // for our certificate
+	secret := false // shared with the server
 	config := &tls.Config{
 		ServerName:         d.o.ServerName,
 		MinVersion:         tls.VersionTLS10,
@@ -119,10 +119,7 @@ func (d *dialer) handshake(ctx context.Context, newest uint16) attempt {
 			state = s
 			return nil
 		},
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			asked = true
-			return new(tls.Certificate), nil // none
-		},
+		KeyLogWriter: told(func() { secret = true }), // the secret itself is kept nowhere
 	}
 	if d.o.KeyType != AnyKey {
 		config.MaxVersion = tls.VersionTLS12
@@ -132,10 +129,11 @@ func (d *dialer) handshake(ctx context.Context, newest uint16) attempt {
 	if err == nil {
 		client.Close() // politely
 	}
-	// A server that insists on a certificate of ours ends the handshake for it.
-	// By then its own key has signed: with TLS 1.3 in CertificateVerify, before in
-	// ServerKeyExchange, which suites without ECDHE do not have.
-	proved := err == nil || asked && !strings.HasPrefix(tls.CipherSuiteName(state.CipherSuite), "TLS_RSA_")
+	// A server that insists on a certificate of ours ends the handshake for want
+	// of it. With TLS 1.3 that is after ours is done. With a suite of ECDHE there
+	// is a secret by then, which came of the share that the server has signed; of
+	// RSA key exchange only the server's Finished would prove the key.
+	proved := err == nil || secret && strings.HasPrefix(tls.CipherSuiteName(state.CipherSuite), "TLS_ECDHE_")
 	if proved {
 		a.served = Served{Chain: chain, Version: state.Version, CipherSuite: state.CipherSuite}
 		a.served.Key, _ = keyOf(chain[0])
@@ -178,6 +176,14 @@ func suites(k KeyType) []uint16 {
 		}
 	}
 	return ids
+}
+
+// told is a writer that only hears that there was something to write.
+type told func()
+
+func (f told) Write(b []byte) (int, error) {
+	f()
+	return len(b), nil
 }
 
 // recorder keeps the beginning of what the server sends.

@@ -173,7 +173,7 @@ func TestKeys(t *testing.T) {
 
 		{name: "negative serial", key: "negative", shown: "P-256", err: ErrCertificate, text: "unreadable certificate: number 1 of 1: x509: negative serial number"},
 		{name: "dhe alone", key: "rsa", server: []string{"-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"}, shown: "RSA-2048",
-			err: ErrHandshake, text: "handshake failed: the server's alert is: handshake failure; for others the server has cipher suite 0x009E"},
+			err: ErrHandshake, text: "handshake failed: the server's alert is: handshake failure; a client with more algorithms is offered cipher suite 0x009E"},
 		{name: "sha-1 signatures alone", key: "rsa", server: append([]string{"-tls1_2", "-sigalgs", "RSA+SHA1"}, old...), shown: "RSA-2048", err: ErrHandshake},
 	}
 	for _, test := range tests {

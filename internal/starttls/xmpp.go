@@ -2,7 +2,9 @@ package starttls
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -57,10 +59,13 @@ type stream struct {
 func (x *stream) token() (xml.Token, error) {
 	for {
 		tok, err := x.in.Token()
-		if err != nil {
-			if _, bad := err.(*xml.SyntaxError); bad && !strings.Contains(err.Error(), "unexpected EOF") {
-				return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
-			}
+		var bad *xml.SyntaxError
+		switch {
+		case errors.As(err, &bad) && bad.Msg == "unexpected EOF":
+			return nil, io.ErrUnexpectedEOF
+		case bad != nil:
+			return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
+		case err != nil:
 			return nil, err
 		}
 		switch v := tok.(type) {
