@@ -1,6 +1,7 @@
 package starttls
 
 import (
+	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/tls"
 	"net/netip"
@@ -23,7 +24,6 @@ const (
 	extCertSigs     = 50
 	extKeyShare     = 51
 
-	groupX25519 = 29
 	renegotiate = 0x00ff // TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746)
 )
 
@@ -50,18 +50,27 @@ func oldHello(o Options) []byte {
 // newHello offers TLS 1.3 with nothing but signature schemes that crypto/tls
 // lacks: a server goes on only if it has a key for one of them.
 func newHello(o Options) []byte {
-	share := make([]byte, 32) // any 32 octets are an X25519 public key (RFC 7748 §5)
-	rand.Read(share)
+	groups := []struct {
+		id    uint16
+		curve ecdh.Curve
+	}{{29, ecdh.X25519()}, {23, ecdh.P256()}, {24, ecdh.P384()}, {25, ecdh.P521()}}
 	return clientHello(o, []uint16{tls.TLS_AES_128_GCM_SHA256, tls.TLS_AES_256_GCM_SHA384, tls.TLS_CHACHA20_POLY1305_SHA256},
 		func(b *cryptobyte.Builder) {
-			extension(b, extGroups, list16(groupX25519))
+			extension(b, extGroups, list16(29, 23, 24, 25))
 			extension(b, extSignatures, list16(foreignSignatures()...))
 			extension(b, extCertSigs, list16(allSignatures()...))
 			extension(b, extSupportedVersions, func(b *cryptobyte.Builder) { b.AddBytes([]byte{2, 3, 4}) })
-			extension(b, extKeyShare, func(b *cryptobyte.Builder) {
+			extension(b, extKeyShare, func(b *cryptobyte.Builder) { // of each group: a server that must ask for one decides nothing
 				b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-					b.AddUint16(groupX25519)
-					b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(share) })
+					for _, g := range groups {
+						key, err := g.curve.GenerateKey(rand.Reader)
+						if err != nil { // never, by the documentation of crypto/rand
+							b.SetError(err)
+							return
+						}
+						b.AddUint16(g.id)
+						b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(key.PublicKey().Bytes()) })
+					}
 				})
 			})
 		})
@@ -101,7 +110,7 @@ func clientHello(o Options, suites []uint16, extensions func(*cryptobyte.Builder
 			})
 		})
 	})
-	return b.BytesOrPanic() // everything in it is short
+	return b.BytesOrPanic() // everything in it is short, and rand.Reader does not fail
 }
 
 // serverName is RFC 6066 §3: names only, no addresses.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -205,6 +206,48 @@ func TestNoKeyExchange(t *testing.T) {
 				t.Errorf("key %q", s.Key)
 			}
 		})
+	}
+}
+
+// TestNothingChosen: a server that asks for another hello has not said yes to
+// the signature schemes that crypto/tls lacks; one that goes on has.
+func TestNothingChosen(t *testing.T) {
+	hello := func(random string) []byte {
+		var b cryptobyte.Builder
+		b.AddBytes([]byte{recordHandshake, 3, 3})
+		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+			b.AddUint8(msgServerHello)
+			b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
+				b.AddUint16(tls.VersionTLS12)
+				b.AddBytes([]byte(random))
+				b.AddUint8(0)
+				b.AddUint16(tls.TLS_AES_128_GCM_SHA256)
+				b.AddUint8(0)
+				b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+					extension(b, extSupportedVersions, func(b *cryptobyte.Builder) { b.AddUint16(tls.VersionTLS13) })
+				})
+			})
+		})
+		return b.BytesOrPanic()
+	}
+	for random, kind := range map[string]error{helloRetry: ErrHandshake, strings.Repeat("r", 32): ErrUnsupportedKey} {
+		var calls atomic.Int32
+		addr := listen(t, func(c net.Conn) {
+			answer := []byte{recordAlert, 3, 3, 0, 2, 2, alertHandshakeFailure}
+			if calls.Add(1) == 4 {
+				answer = hello(random)
+			}
+			c.Read(make([]byte, 4096))
+			c.Write(answer)
+			c.(*net.TCPConn).CloseWrite()
+			io.Copy(io.Discard, c)
+		})
+		if _, err := Dial(context.Background(), addr, Options{Timeout: 10 * time.Second}); !errors.Is(err, kind) {
+			t.Errorf("error %v, want %v", err, kind)
+		}
+		if n := calls.Load(); n != 4 {
+			t.Errorf("%d connections", n)
+		}
 	}
 }
 

@@ -163,6 +163,8 @@ func TestKeys(t *testing.T) {
 
 		{name: "ed448", key: "ed448", shown: "Ed448", err: ErrUnsupportedKey, text: "unsupported key: Ed448"},
 		{name: "ed448 1.3 alone", key: "ed448", server: []string{"-tls1_3"}, err: ErrUnsupportedKey, text: "unsupported key: one of TLS 1.3 that is neither RSA, ECDSA nor Ed25519"},
+		{name: "ed448 1.3 alone, no X25519", key: "ed448", server: []string{"-tls1_3", "-groups", "P-521"}, err: ErrUnsupportedKey, text: "unsupported key: one of TLS 1.3"},
+		{name: "rsa 1.3 alone, X448 alone", key: "rsa", server: []string{"-tls1_3", "-groups", "X448"}, err: ErrHandshake, text: "handshake failed: the server's alert is: handshake failure"},
 		{name: "secp256k1", key: "secp256k1", shown: "secp256k1", err: ErrUnsupportedKey, text: "unsupported key: secp256k1"},
 		{name: "brainpool", key: "brainpool", shown: "brainpoolP256r1", err: ErrUnsupportedKey, text: "unsupported key: brainpoolP256r1"},
 		{name: "p224", key: "p224", shown: "P-224", err: ErrUnsupportedKey, text: "unsupported key: P-224"},

@@ -23,6 +23,11 @@ func TestNoRoute(t *testing.T) {
 				done <- err
 				return
 			}
+			d := dialer{addr: netip.MustParseAddrPort(addr)}
+			if kind := d.noAnswer(syscall.EHOSTUNREACH); kind != ErrNoRoute {
+				done <- kind
+				return
+			}
 			_, err := Dial(context.Background(), netip.MustParseAddrPort(addr), Options{Timeout: 5 * time.Second})
 			done <- err
 		}()
