@@ -203,7 +203,7 @@ func (w *wire) ecdsa(curve string) error {
 func (w *wire) octets(size int) error {
 	b, err := w.text()
 	if err == nil && len(b) != size {
-		err = fmt.Errorf("key of %d octets, it has %d", len(b), size)
+		err = fmt.Errorf("key of %d octets, not %d", len(b), size)
 	}
 	return err
 }

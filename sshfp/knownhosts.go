@@ -22,16 +22,18 @@ func (r *reader) isOurs(hosts field) bool {
 	}
 	onPort, names := false, false
 	for item := range strings.SplitSeq(hosts.text, ",") {
-		if rest, bracketed := strings.CutPrefix(item, "["); bracketed {
-			name, _, _ := strings.Cut(rest, "]")
-			onPort = onPort || r.isHost(name)
-			continue
+		name, bracketed := strings.CutPrefix(item, "[")
+		if bracketed {
+			name, _, _ = strings.Cut(name, "]")
 		}
-		if r.isHost(item) {
-			return true
-		}
-		if _, err := netip.ParseAddr(item); err != nil {
+		switch _, err := netip.ParseAddr(name); {
+		case err == nil:
+		case !r.isHost(name):
 			names = true
+		case bracketed:
+			onPort = true
+		default:
+			return true
 		}
 	}
 	switch {
