@@ -57,13 +57,13 @@ func (r *reader) isHost(s string) bool {
 func (r *reader) isHashed(hosts field) bool {
 	parts := strings.Split(hosts.text, "|")
 	if len(parts) != 4 || parts[1] != "1" {
-		r.errorf(hosts.at, "sshfp-hash", "the host is left out: no hashed name of the form |1|SALT|HASH")
+		r.errorf(hosts.at, "sshfp-hash", "the host is left out: no hashed name as ssh-keygen -H writes it")
 		return false
 	}
 	salt, err1 := base64.StdEncoding.Strict().DecodeString(parts[2])
 	hash, err2 := base64.StdEncoding.Strict().DecodeString(parts[3])
 	if err1 != nil || err2 != nil || len(salt) != sha1.Size || len(hash) != sha1.Size {
-		r.errorf(hosts.at, "sshfp-hash", "the host is left out: no hashed name of the form |1|SALT|HASH")
+		r.errorf(hosts.at, "sshfp-hash", "the host is left out: no hashed name as ssh-keygen -H writes it")
 		return false
 	}
 	mac := hmac.New(sha1.New, salt)

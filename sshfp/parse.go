@@ -37,6 +37,10 @@ func Parse(file string, host domain.Name, data []byte) (Keys, diag.List) {
 		r.errorf(place{}, "sshfp-file", "the host is left out: too large: more than %d octets", maxFile)
 		return r.keys, r.faults
 	}
+	if bytes.Count(data, []byte{'\n'}) > maxLines {
+		r.errorf(place{}, "sshfp-many", "the host is left out: more than %d lines", maxLines)
+		return r.keys, r.faults
+	}
 	for i, line := range strings.Split(string(data), "\n") {
 		if !r.line(i+1, strings.TrimSuffix(line, "\r")) {
 			break
@@ -283,9 +287,9 @@ func (r *reader) judge() {
 		return
 	}
 	for _, typ := range r.passed {
-		// OpenSSH looks for the plain key of a certificate.
+		// OpenSSH looks for the plain key of a certificate, and never asks for DSA.
 		plain, _, _ := strings.Cut(typ.text, "-cert-v")
-		if _, has := first[numberOf(plain)]; !has {
+		if _, has := first[numberOf(plain)]; !has && plain != "ssh-dss" {
 			r.warnf(typ.at, "sshfp-partial", "not all keys of the host are published: a client that gets its %s key refuses it as changed", quote(typ.text))
 			return
 		}

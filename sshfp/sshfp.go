@@ -36,6 +36,8 @@ import (
 const (
 	maxEntries = 16384    // names that are listed
 	maxFile    = 64 << 10 // octets of a file
+	maxAll     = 16 << 20 // octets of all files of hosts
+	maxLines   = 1024     // of a file
 	maxKeys    = 64       // of a file, those that are revoked included
 	maxFaults  = 20       // that are told of a file, errors and warnings each; of file names
 )
@@ -61,8 +63,8 @@ type Host struct {
 	Reason  string      // why it is broken, with the place
 	Faults  diag.List   // an error says that the host is broken
 
-	digest  [sha256.Size]byte
-	revoked [][]byte // keys
+	digest  [sha256.Size]byte // of all that records and faults come from
+	revoked [][]byte          // keys
 }
 
 // Set is what the directory held at the time of the scan.
@@ -79,14 +81,12 @@ type Set struct {
 // It has no errors: what is wrong is in the set. A directory that does not exist
 // is an empty one, unless there is a marker to look for.
 func Scan(o Options, zoneOf func(domain.Name) (apex domain.Name, ok bool)) *Set {
-	s := &Set{byZone: map[domain.Name][]*Host{}}
 	names, err := list(o)
 	if err != nil {
-		s.Unread = err.Error()
-		s.Faults.Warnf(diag.Pos{File: o.Dir}, "sshfp-unread", "", "the host keys are not read, what is published of them stays: %s", s.Unread)
-		return s
+		return unread(o, err)
 	}
-	hosts := map[domain.Name]*Host{}
+	s := &Set{byZone: map[domain.Name][]*Host{}}
+	hosts, size := map[domain.Name]*Host{}, 0
 	for _, file := range names {
 		if file == o.Marker || dropping(file) {
 			continue
@@ -98,7 +98,7 @@ func Scan(o Options, zoneOf func(domain.Name) (apex domain.Name, ok bool)) *Set 
 			continue
 		}
 		if first := hosts[name]; first != nil {
-			first.refuse("sshfp-twice", diag.Pos{File: path}, "a second file of the host", first.File)
+			first.errorf(diag.Pos{File: path}, "sshfp-twice", "the host is left out: a second file of it").At(diag.Pos{File: first.File}, "the first")
 			continue
 		}
 		apex, ok := zoneOf(name)
@@ -107,7 +107,9 @@ func Scan(o Options, zoneOf func(domain.Name) (apex domain.Name, ok bool)) *Set 
 			continue
 		}
 		h := &Host{Name: name, Apex: apex, File: path}
-		h.read(o, file)
+		if size += h.read(o, file); size > maxAll {
+			return unread(o, fmt.Errorf("more than %d octets", maxAll))
+		}
 		hosts[name] = h
 		s.Hosts = append(s.Hosts, h)
 	}
@@ -121,6 +123,13 @@ func Scan(o Options, zoneOf func(domain.Name) (apex domain.Name, ok bool)) *Set 
 		s.Faults = s.Faults[:maxFaults]
 		s.Faults.Warnf(diag.Pos{File: o.Dir}, "sshfp-more", "", "%d more files are passed over", more)
 	}
+	return s
+}
+
+// unread is the set of a directory of which nothing is known.
+func unread(o Options, err error) *Set {
+	s := &Set{Unread: err.Error()}
+	s.Faults.Warnf(diag.Pos{File: o.Dir}, "sshfp-unread", "", "the host keys are not read, what is published of them stays: %s", err)
 	return s
 }
 
@@ -181,32 +190,28 @@ func hostOf(file string) (domain.Name, error) {
 	return name, nil
 }
 
-// read reads the host's file and makes its records.
-func (h *Host) read(o Options, file string) {
-	sum := sha256.New()
+// read reads the host's file and makes its records. It gives the octets it read.
+func (h *Host) read(o Options, file string) int {
 	ttl := o.TTL
 	if ttl == 0 {
 		ttl = DefaultTTL
 	}
-	fmt.Fprintf(sum, "sshfp 1 %s %d %t\n", h.Name, ttl, o.SHA1)
 	data, _, err := durable.ReadRegular(o.Dir, file, maxFile)
+	h.digest = sha256.Sum256(fmt.Appendf(nil, "sshfp 1 %s %d %t\n%s", h.Name, ttl, o.SHA1, data))
 	if err != nil {
-		h.refuse("sshfp-file", diag.Pos{File: h.File}, causeOf(err), "")
-		sum.Write([]byte(h.Reason))
-		h.digest = [sha256.Size]byte(sum.Sum(nil))
-		return
+		h.errorf(diag.Pos{File: h.File}, "sshfp-file", "the host is left out: %s", causeOf(err))
+		return len(data)
 	}
-	sum.Write(data)
-	h.digest = [sha256.Size]byte(sum.Sum(nil))
 	keys, faults := Parse(h.File, h.Name, data)
 	h.Faults, h.revoked = append(h.Faults, faults...), keys.Revoked
 	if i := slices.IndexFunc(faults, func(d diag.Diagnostic) bool { return d.Severity == diag.Error }); i >= 0 {
 		h.breakBy(faults[i])
-		return
+		return len(data)
 	}
 	if h.Records, err = records(h, keys.Published, ttl, o.SHA1); err != nil {
-		h.refuse("sshfp-file", diag.Pos{File: h.File}, err.Error(), "")
+		h.errorf(diag.Pos{File: h.File}, "sshfp-file", "the host is left out: %s", err)
 	}
+	return len(data)
 }
 
 // causeOf is an error of durable's without the path, which is said already.
@@ -217,13 +222,12 @@ func causeOf(err error) string {
 	return err.Error()
 }
 
-// refuse breaks the host by an error.
-func (h *Host) refuse(code string, at diag.Pos, why, first string) {
-	d := h.Faults.Errorf(at, code, h.Name.String(), "the host is left out: %s", why)
-	if first != "" {
-		d.At(diag.Pos{File: first}, "the first")
-	}
+// errorf breaks the host by an error.
+func (h *Host) errorf(at diag.Pos, code, format string, args ...any) *diag.Diagnostic {
+	d := h.Faults.Errorf(at, code, h.Name.String(), format, args...)
 	h.breakBy(*d)
+	h.digest = sha256.Sum256(append(h.digest[:], d.Message...))
+	return d
 }
 
 func (h *Host) breakBy(d diag.Diagnostic) {
