@@ -60,6 +60,7 @@ func lines(t testing.TB, text string) string {
 
 // TestEqualToKeygen: the records of `ssh-keygen -r HOST -f FILE`, line by line.
 func TestEqualToKeygen(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "ssh-keygen")
 	dir := t.TempDir()
 	for name, args := range kinds() {

@@ -121,6 +121,7 @@ D/other.example.com: warning: other.example.com.: passed over, no zone holds thi
 
 // TestUnread: a directory of which nothing can be known is not an empty one.
 func TestUnread(t *testing.T) {
+	t.Parallel()
 	full := t.TempDir()
 	for i := range 16385 {
 		f, err := os.Create(filepath.Join(full, fmt.Sprintf("h%d.example.org", i)))
@@ -129,12 +130,10 @@ func TestUnread(t *testing.T) {
 		}
 		f.Close()
 	}
-	// More than 16 MiB of what costs most to read.
-	worst := bytes.Repeat([]byte("x,x,x,x,x,x,x,x,x,x,x,x,x,x,x,x "+ed25519Key[:30]+"\n"), 1024)
-	worst = append(worst, bytes.Repeat([]byte(" "), 64<<10-len(worst))...)
+	comment := bytes.Repeat([]byte("#"), 64<<10)
 	large := t.TempDir()
 	for i := range 257 {
-		if err := os.WriteFile(filepath.Join(large, fmt.Sprintf("h%d.example.org", i)), worst, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(large, fmt.Sprintf("h%d.example.org", i)), comment, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

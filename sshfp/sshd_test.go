@@ -110,6 +110,7 @@ func scanned(t testing.TB, port int) string {
 // lines name that port and are passed over; with the name that it writes for port
 // 22 they give the records of ssh-keygen.
 func TestKeyscan(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "sshd", "ssh-keygen", "ssh-keyscan")
 	dir := t.TempDir()
 	want := map[string]bool{}

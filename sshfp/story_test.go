@@ -28,6 +28,7 @@ import (
 // which it knows nothing but what a zone of ours says, signed and validated by
 // an Unbound. Then every set that we warn of, and that it refuses.
 func TestClientBelieves(t *testing.T) {
+	t.Parallel()
 	lab.NeedRoot(t)
 	lab.Need(t, "sshd", "ssh", "ssh-keygen", "ssh-keyscan", "nsd", "unbound", "unshare", "mount")
 	dir := t.TempDir()
