@@ -20,6 +20,9 @@ knot               keymgr
 knot-dnssecutils   kzonecheck
 unbound            unbound
 openssl            openssl
+openssh-server     sshd
+openssh-client     ssh-keygen
+mount              mount
 gcc                cc
 libc6-dev          -
 shellcheck         shellcheck
