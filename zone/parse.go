@@ -343,7 +343,7 @@ func (r *reader) head(first token, tokens []token) (typ uint16, ttl int64, rest 
 			}
 			ttl = int64(v)
 		default:
-			typ, ok = typeByName(word)
+			typ, ok = TypeByName(word)
 			if !ok {
 				r.errorf(t, "type", "unknown type %s", quote(word))
 				return 0, 0, nil, false

@@ -172,7 +172,7 @@ func appendField(dst []byte, c byte, t token, origin domain.Name) ([]byte, error
 		v, err := parseUint(t.text, 8)
 		return append(dst, byte(v)), err
 	case 'T':
-		v, ok := typeByName(t.text)
+		v, ok := TypeByName(t.text)
 		if !ok {
 			return dst, fmt.Errorf("unknown type %s", quote(t.text))
 		}
@@ -357,7 +357,7 @@ func appendBlob(dst []byte, kind byte, tokens []token) ([]byte, error) {
 func appendBitmap(dst []byte, tokens []token) ([]byte, error) {
 	types := make([]uint16, 0, len(tokens))
 	for i, t := range tokens {
-		v, ok := typeByName(t.text)
+		v, ok := TypeByName(t.text)
 		if !ok {
 			return dst, faultAt(i, "unknown type %s", quote(t.text))
 		}

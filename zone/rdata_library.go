@@ -13,8 +13,8 @@ import (
 
 func base32Hex() *base32.Encoding { return base32.HexEncoding.WithPadding(base32.NoPadding) }
 
-// typeByName knows mnemonics and TYPEnnn (RFC 3597 §5), in any case.
-func typeByName(text []byte) (uint16, bool) {
+// TypeByName reads a mnemonic in any case, or TYPEnnn (RFC 3597 §5).
+func TypeByName(text []byte) (uint16, bool) {
 	var buf [16]byte
 	if len(text) == 0 || len(text) > len(buf) {
 		return 0, false

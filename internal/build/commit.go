@@ -1,14 +1,11 @@
 package build
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -164,7 +161,7 @@ func (p *pass) plan(j *job, candidate *zone.Zone) (planned, error) {
 		switch {
 		case prev == nil:
 			out.reasons = []string{"there is no published zone yet"}
-		case !zone.Equal(prev.Zone, candidate) || len(prev.DNSKEYs()) > 0:
+		case !prev.SameRecords(candidate):
 			out.reasons = []string{"the records changed"}
 		}
 	}
@@ -189,7 +186,7 @@ func (p *pass) nextSerial(ctx context.Context, j *job, candidate *zone.Zone) (se
 	s := soa.SerialState{}
 	switch {
 	case j.prev != nil:
-		s.Previous, s.HasPrevious = j.prev.Zone.Serial(), true
+		s.Previous, s.HasPrevious = j.prev.Serial(), true
 	case j.head.err == nil:
 		s.Previous, s.HasPrevious = j.head.serial, true
 	}
@@ -232,14 +229,15 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		header.Input = j.prevIn
 	}
 	facts.OldestLeft = facts.ExpiryFloor
-	if made.plan != nil {
-		signed, l, err := dnssec.Sign(made.plan, serial)
+	signed := made.plan != nil
+	if signed {
+		s, l, err := dnssec.Sign(made.plan, serial)
 		if err != nil {
 			return err
 		}
-		body, ledger, header.Next = signed, l, signed.Next
-		facts.OldestLeft = signed.Oldest.Sub(j.now)
-		j.res.Records, j.res.NewSigs, j.res.KeptSigs = signed.Records, signed.New, signed.Signatures-signed.New
+		body, ledger, header.Next = s, l, s.Next
+		facts.OldestLeft = s.Oldest.Sub(j.now)
+		j.res.Records, j.res.NewSigs, j.res.KeptSigs = s.Records, s.New, s.Signatures-s.New
 	} else {
 		j.res.Records = z.Records().Len()
 	}
@@ -247,11 +245,11 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		return &refusedError{refused}
 	}
 	external := j.external()
+	unsigned := func() error { return nil }
 	if j.held == "" && !external {
-		if err := t.writeUnsigned(z); err != nil {
-			return err
-		}
+		unsigned = aside(func() error { return t.writeUnsigned(z) })
 	}
+	defer unsigned() // nobody else may write there while it is not done
 	name := j.z.Name.FileName()
 	dir := t.Config.Paths.Signed
 	if external {
@@ -262,11 +260,18 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		return err
 	}
 	defer staged.Discard()
-	if err := writePublished(staged, &header, body); err != nil {
+	if err := writeBody(staged, body); err != nil {
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
 	}
-	if err := p.verify(j, staged.Path(), ledger, made.plan != nil); err != nil {
+	if err := unsigned(); err != nil {
 		return err
+	}
+	body, made.plan = nil, nil // the verifier takes the room
+	if header.Body, err = p.verify(j, staged.Path(), ledger, signed); err != nil {
+		return err
+	}
+	if err := writeHeader(staged, header); err != nil {
+		return fmt.Errorf("write %s: %w", staged.Path(), err)
 	}
 	p.o.Log.Debug("staged and verified", "zone", j.z.Name, "serial", serial, "signatures", j.res.NewSigs+j.res.KeptSigs)
 	if err := p.o.Server.Check(ctx, j.z.Name, staged.Path()); err != nil {
@@ -311,41 +316,4 @@ func (j *job) afterCommit(serial uint32, header Header, t *Tree) {
 	s.File, s.Unsigned = j.head.id, t.unsignedID(j.z.Name)
 	j.res.Serial, j.res.Next = serial, header.Next
 	j.reload = true
-}
-
-// writePublished writes header and body; the header goes in last, over a
-// place holder of its length, because it holds the digest of the body.
-func writePublished(f *durable.File, header *Header, body io.WriterTo) error {
-	if _, err := f.Write(make([]byte, headerLen)); err != nil {
-		return err
-	}
-	h := sha256.New()
-	if _, err := body.WriteTo(io.MultiWriter(f, h)); err != nil {
-		return err
-	}
-	header.Body = [sha256.Size]byte(h.Sum(nil))
-	_, err := f.WriteAt([]byte(header.String()), 0)
-	return err
-}
-
-// verify reads the staged bytes back with the independent verifier.
-func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) error {
-	mode, err := verify.ParseMode(j.z.Policy.VerifySignatures)
-	if err != nil {
-		return err
-	}
-	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, Mode: mode, AllowUnsigned: !signed}
-	if signed && j.prevOK {
-		previous, err := os.ReadFile(p.tree.PublishedPath(j.z.Name))
-		if err == nil {
-			if _, err := checkBody(previous); err == nil {
-				o.Trusted = bytes.NewReader(previous)
-			}
-		}
-	}
-	_, faults := verify.File(path, o)
-	if faults.HasErrors() {
-		return fmt.Errorf("verify the signed zone: %s", faults[0])
-	}
-	return nil
 }

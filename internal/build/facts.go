@@ -13,9 +13,7 @@ import (
 	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
 	"zonebuild/internal/dnssec"
-	"zonebuild/internal/domain"
 	"zonebuild/internal/guard"
-	"zonebuild/internal/rrset"
 	"zonebuild/zone"
 )
 
@@ -32,17 +30,17 @@ func (p *pass) facts(j *job, candidate *zone.Zone) guard.Facts {
 		HostBefore:  j.state.HostRecords, ShrinkLimit: policy.ShrinkLimit,
 	}
 	if f.HostBefore == 0 && j.prev != nil { // the state is lost: the published zone tells nearly as well
-		f.HostBefore = j.prev.Zone.Records().Len()
+		f.HostBefore = j.prev.HostRecords()
 	}
 	f.HostNow = f.HostBefore
 	if j.prev != nil {
-		f.HasPrevious, f.Previous = true, j.prev.Zone.Serial()
+		f.HasPrevious, f.Previous = true, j.prev.Serial()
 		if at, ok := j.prev.SignedAt(policy.InceptionOffset, j.now); ok && at.After(f.LastPublished) {
 			f.LastPublished = at // the state is lost, or older than the file
 		}
 		f.WasSigned = f.WasSigned || len(j.prev.DNSKEYs()) > 0
-		if until, ok := j.prev.NewestExpiration(j.now.Unix()); ok {
-			f.SignedUntil = time.Unix(until, 0)
+		if _, last, ok := j.prev.Expirations(j.now); ok {
+			f.SignedUntil = last
 		}
 	}
 	if f.Signed {
@@ -78,42 +76,14 @@ func (p *pass) preCheck(j *job, z *zone.Zone, src *sources) []guard.Finding {
 	f.HostNow, f.PrimaryEmpty = src.hostRecords, src.primaryEmpty
 	f.Serial, f.OldestLeft = f.Previous+1, f.ExpiryFloor
 	if j.prev != nil {
-		f.Vanished = vanished(j.prev.Zone.Records(), z.Records())
+		f.Vanished = j.prev.Vanished(z, generated)
 	}
 	p.delegation(j, z, &f)
 	return guard.Check(f, p.approvals(j, z))
 }
 
-// vanished counts the records of a published zone whose name and type the new one
-// does not have. What is generated from other sources comes and goes by rules of
-// its own.
-func vanished(was, is *rrset.Set) (n int) {
-	at := 0
-	for lo := 0; lo < was.Len(); {
-		owner := was.Owner(lo)
-		for at < is.Len() && domain.Compare(is.Owner(at), owner) < 0 {
-			at = is.OwnerEnd(at)
-		}
-		end := was.OwnerEnd(lo)
-		for ; lo < end; lo = was.RRsetEnd(lo) {
-			if generated(owner, was.Type(lo)) || at < is.Len() && bytes.Equal(is.Owner(at), owner) && has(is, at, was.Type(lo)) {
-				continue
-			}
-			n += was.RRsetEnd(lo) - lo
-		}
-	}
-	return n
-}
-
-func has(s *rrset.Set, at int, typ uint16) bool {
-	for i := at; i < s.OwnerEnd(at); i++ {
-		if s.Type(i) == typ {
-			return true
-		}
-	}
-	return false
-}
-
+// generated reports whether records come and go by rules of their own, because
+// they are made from other sources.
 func generated(owner []byte, typ uint16) bool {
 	switch typ {
 	case dns.TypeTLSA, dns.TypeSSHFP:

@@ -80,7 +80,9 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 		if is != nil {
 			var was *zone.Zone
 			if j.prev != nil {
-				was = j.prev.Zone
+				if was, err = j.prev.Zone(); err != nil {
+					return nil, err
+				}
 			}
 			d.Changes = append(d.Changes, zone.Diff(was, is)...)
 			j.input = src.input
@@ -201,8 +203,8 @@ func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 	}
 	if err == nil {
 		s.Records, s.Signatures = prev.Counts()
-		if e, ok := prev.OldestExpiration(now.Unix()); ok {
-			s.Oldest = time.Unix(e, 0).UTC()
+		if first, _, ok := prev.Expirations(now); ok {
+			s.Oldest = first
 		}
 	}
 	switch next := head.header.Next; {

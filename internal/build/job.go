@@ -128,8 +128,14 @@ func (p *pass) prepare(ctx context.Context, j *job) {
 		return
 	}
 	p.o.Log.Debug("read the sources", "zone", j.z.Name)
+	var c compiled
+	wait := aside(func() error {
+		c.zone, c.src, c.faults = t.compile(j.z)
+		return nil
+	})
 	p.readBack(j)
-	candidate := p.candidate(j)
+	wait()
+	candidate := p.candidate(j, c)
 	if candidate == nil {
 		p.o.Log.Debug("nothing to publish", "zone", j.z.Name, "action", j.res.Action)
 		return
@@ -179,9 +185,17 @@ func (p *pass) readBack(j *job) {
 	}
 }
 
-// candidate compiles the sources, or falls back on the last good records.
-func (p *pass) candidate(j *job) *zone.Zone {
-	z, src, faults := p.tree.compile(j.z)
+// compiled is what became of the sources of a zone.
+type compiled struct {
+	zone   *zone.Zone
+	src    *sources
+	faults diag.List
+}
+
+// candidate is the compiled sources, or, where those cannot be taken, the last
+// good records.
+func (p *pass) candidate(j *job, c compiled) *zone.Zone {
+	z, src, faults := c.zone, c.src, c.faults
 	j.input = src.input
 	j.res.Diagnostics, j.res.compiled = faults, true
 	seen := faultDigest(faults)
@@ -217,10 +231,12 @@ func (p *pass) candidate(j *job) *zone.Zone {
 	if j.prev == nil {
 		return nil // nothing was ever published: there is nothing to keep up
 	}
-	if z, ok := zone.FromRecords(j.z.Name, j.prev.Zone.Records()); ok {
-		return z
+	last, err := j.prev.Zone()
+	if err != nil {
+		j.fail("build-failed", err)
+		return nil
 	}
-	return nil
+	return last
 }
 
 func firstError(l diag.List) string {

@@ -20,7 +20,6 @@ import (
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
 	"zonebuild/internal/publish"
-	"zonebuild/zone"
 )
 
 // Options of a pass.
@@ -370,8 +369,9 @@ func (p *pass) rollBack(j *job) bool {
 	}
 	p.readBack(j)
 	j.prevIn, j.held = input, reason.Error()
-	candidate, ok := zone.FromRecords(j.z.Name, good.Zone.Records())
-	if !ok {
+	candidate, err := good.Zone()
+	if err != nil {
+		j.fail("load-failed", fmt.Errorf("roll back: %w", err))
 		return false
 	}
 	made, err := p.plan(j, candidate)

@@ -2,9 +2,9 @@ package dnssec
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/miekg/dns"
@@ -34,8 +34,13 @@ type Plan struct {
 	denial                  *rrset.Set // the NSEC or NSEC3 records
 	made                    *rrset.Set // the records of the apex that the signer makes
 	items                   []item     // RRsets in output order
-	slots                   []int32    // per item and signer: record of prev whose RRSIG is kept, or -1
+	slots                   []uint32   // per item and signer: the line of prev whose RRSIG is kept, or unkept
+	oldest                  int64      // expiration of the kept signature that is the first to run out; 0 = none
+	spans                   []span     // per item: the lines of prev that stay as they are
 }
+
+// unkept is no line of a file.
+const unkept = math.MaxUint32
 
 // Sets an item can be a range of.
 const (
@@ -140,11 +145,14 @@ func (p *Plan) findReplaced() {
 // previous zone. It reports whether the denial chain has a record that is new or
 // other.
 func (p *Plan) layOut() (changedDenial bool) {
-	c := cursor{}
-	if p.prev != nil {
-		c.s = p.prev.records
-	}
+	c := newCursor(p.prev)
 	s := p.zone.Records()
+	sets, kept := 0, 0
+	count := func(same bool) {
+		if sets++; same {
+			kept++
+		}
+	}
 	denial := 0
 	soaLo, soaHi := p.zone.SOA(), p.zone.SOA()+1
 	// upTo adds the records of the chain whose owners come before that of
@@ -156,7 +164,7 @@ func (p *Plan) layOut() (changedDenial bool) {
 				return
 			}
 			c.seek(owner)
-			changedDenial = !p.add(&c, fromDenial, denial, denial+1, true) || changedDenial
+			changedDenial = !p.add(c, fromDenial, denial, denial+1, true) || changedDenial
 		}
 	}
 	for n := range p.zone.Nodes() {
@@ -164,24 +172,25 @@ func (p *Plan) layOut() (changedDenial bool) {
 		c.seek(owner)
 		atApex := n.Lo <= soaLo && soaLo < n.Hi
 		if atApex {
-			p.add(&c, fromZone, soaLo, soaHi, true)
+			count(p.add(c, fromZone, soaLo, soaHi, true))
 		}
 		for lo := n.Lo; lo < n.Hi; {
 			hi := s.RRsetEnd(lo)
 			if lo != soaLo {
-				p.add(&c, fromZone, lo, hi, n.Signs(s.Type(lo)))
+				count(p.add(c, fromZone, lo, hi, n.Signs(s.Type(lo))))
 			}
 			lo = hi
 		}
 		if atApex {
 			for lo := 0; lo < p.made.Len(); {
 				hi := p.made.RRsetEnd(lo)
-				p.add(&c, fromMade, lo, hi, true)
+				p.add(c, fromMade, lo, hi, true)
 				lo = hi
 			}
 		}
 		upTo(n.Hi)
 	}
+	p.Changed = p.prev == nil || kept < sets || kept < p.prev.sets
 	return changedDenial
 }
 
@@ -207,94 +216,74 @@ func (p *Plan) signers(it item) []int {
 func (p *Plan) add(c *cursor, from uint8, lo, hi int, signed bool) (same bool) {
 	it := item{lo: int32(lo), hi: int32(hi), slot: -1, from: from}
 	s := p.set(from)
-	typ := s.Type(lo)
-	same = c.s != nil && p.sameRRset(c, s, lo, hi)
+	c.seek(s.Owner(lo))
+	at, same := c.same(s, lo, hi)
 	if signed {
 		it.slot = int32(len(p.slots))
 		for _, k := range p.signers(it) {
-			kept := int32(-1)
+			kept := uint32(unkept)
 			if same && !p.replaced[k] {
-				if i := c.signature(typ, &p.keys[k]); i >= 0 && p.keeps(c.s, i, s, lo, typ) {
-					kept = int32(i)
+				if l, sig := c.signature(s.Type(lo), &p.keys[k]); l != nil && p.keeps(c, l, &sig, s, lo) {
+					kept = l.from
+					at.extend(l)
+					p.account(&sig, from == fromZone && lo == p.zone.SOA() || s.Type(lo) == dns.TypeZONEMD)
 				}
 			}
-			p.slots = append(p.slots, kept)
-			p.account(c.s, kept, same)
+			if p.slots = append(p.slots, kept); kept == unkept {
+				at = span{}
+				if p.New++; same {
+					p.Due++
+				}
+			}
 		}
 	}
 	p.items = append(p.items, it)
+	if p.prev != nil {
+		p.spans = append(p.spans, at)
+	}
 	return same
 }
 
-// account counts a signature and, for a kept one, moves Next to the instant at
-// which it falls due, if that is earlier.
-func (p *Plan) account(prev *rrset.Set, kept int32, same bool) {
-	if kept < 0 {
-		p.New++
-		if same {
-			p.Due++
-		}
+// extend adds a line to a part of the file if it stands right behind it; else
+// nothing is left of that part.
+func (s *span) extend(l *textLine) {
+	if s.from == s.to || s.to != l.from {
+		*s = span{}
 		return
 	}
+	s.to = l.to
+}
+
+// account counts a signature that is kept, and moves Next to the instant at
+// which it falls due, if that is earlier. One that goes with the next serial in
+// any case does not outlive the plan.
+func (p *Plan) account(s *textSig, passing bool) {
 	p.Kept++
-	_, expiration := sigTimes(prev.Rdata(int(kept)), p.now)
+	expiration := near(s.expiration, p.now)
 	if due := p.policy.due(expiration); p.Next.IsZero() || due.Before(p.Next) {
 		p.Next = due
 	}
+	if !passing && (p.oldest == 0 || expiration < p.oldest) {
+		p.oldest = expiration
+	}
 }
 
-// sameRRset reports whether the previous zone has this very RRset. The serial
-// of an SOA does not count, nor do the serial and the digest of a ZONEMD.
-func (p *Plan) sameRRset(c *cursor, s *rrset.Set, lo, hi int) bool {
-	plo, phi := c.rrset(s.Type(lo))
-	if phi-plo != hi-lo {
-		return false
-	}
+// keeps reports whether an RRSIG of the previous zone is the one that the policy
+// makes for the RRset, is not due, and has begun.
+func (p *Plan) keeps(c *cursor, l *textLine, sig *textSig, s *rrset.Set, lo int) bool {
 	ttl, _ := s.TTL(lo)
-	for i := range hi - lo {
-		if t, _ := c.s.TTL(plo + i); t != ttl {
-			return false
-		}
-		a, b := c.s.Rdata(plo+i), s.Rdata(lo+i)
-		if s.Type(lo) == dns.TypeZONEMD {
-			if len(a) != len(b) || a[4] != b[4] || a[5] != b[5] {
-				return false
-			}
-			continue
-		}
-		if s.Type(lo) == dns.TypeSOA {
-			n := len(a) - 20
-			if len(a) != len(b) || !bytes.Equal(a[:n], b[:n]) || !bytes.Equal(a[n+4:], b[n+4:]) {
-				return false
-			}
-			continue
-		}
-		if !bytes.Equal(a, b) {
-			return false
-		}
-	}
-	return true
-}
-
-// keeps reports whether the RRSIG that is record i of prev is the one that the
-// policy makes for the RRset, is not due, and has begun.
-func (p *Plan) keeps(prev *rrset.Set, i int, s *rrset.Set, lo int, typ uint16) bool {
-	r := prev.Rdata(i)
-	ttl, _ := s.TTL(lo)
-	rrsigTTL, _ := prev.TTL(i)
 	owner := s.Owner(lo)
-	apex := p.zone.Apex().Wire()
-	if rrsigTTL != ttl || binary.BigEndian.Uint32(r[4:]) != ttl || r[3] != labels(owner) || !bytes.HasPrefix(r[18:], []byte(apex)) {
+	if sig.ttl != ttl || !l.isTTL(ttl) || sig.labels != labels(owner) || !bytes.Equal(sig.signer, c.apex) {
 		return false
 	}
-	inception, expiration := sigTimes(r, p.now)
+	inception, expiration := near(sig.inception, p.now), near(sig.expiration, p.now)
 	if inception > p.now || expiration-p.now <= int64(p.policy.Refresh/time.Second) {
 		return false
 	}
 	// A signature that another policy made has other times: the RRset's phase
 	// and the offset are functions of the policy alone.
 	signed := inception + int64(p.policy.InceptionOffset/time.Second)
-	return expiration == p.policy.expiration(signed, owner, typ)
+	return expiration == p.policy.expiration(signed, owner, s.Type(lo))
 }
 
 // labels is the Labels field of an RRSIG: neither the root nor a leftmost "*"
@@ -310,15 +299,13 @@ func labels(owner []byte) uint8 {
 func (p *Plan) explain(changedDenial bool) {
 	switch {
 	case p.prev == nil:
-		p.Changed = true
 		p.Reasons = append(p.Reasons, "there is no signed zone yet")
 		return
 	case len(p.prev.DNSKEYs()) == 0:
 		p.Changed = true
 		p.Reasons = append(p.Reasons, "the published zone is not signed")
 		return
-	case !zone.Equal(p.prev.Zone, p.zone):
-		p.Changed = true
+	case p.Changed:
 		p.Reasons = append(p.Reasons, "the records changed")
 	case changedDenial:
 		p.Reasons = append(p.Reasons, "the denial chain changed")
@@ -342,26 +329,16 @@ func (p *Plan) explain(changedDenial bool) {
 // stopped counts the signatures of the previous zone by keys that do not make
 // such ones now.
 func (p *Plan) stopped() (n int) {
-	type by struct {
-		tag       uint16
-		algorithm uint8
-		keys      bool
-	}
-	signs := map[by]bool{}
+	signs := map[signedBy]bool{}
 	for _, i := range p.zoneSigners {
-		signs[by{p.keys[i].Tag, p.keys[i].DNSKEY.Algorithm, false}] = true
+		signs[signedBy{p.keys[i].DNSKEY.Algorithm, p.keys[i].Tag, false}] = true
 	}
 	for _, i := range p.keySigners {
-		signs[by{p.keys[i].Tag, p.keys[i].DNSKEY.Algorithm, true}] = true
+		signs[signedBy{p.keys[i].DNSKEY.Algorithm, p.keys[i].Tag, true}] = true
 	}
-	s := p.prev.records
-	for i := range s.Len() {
-		if s.Type(i) != dns.TypeRRSIG {
-			continue
-		}
-		r := s.Rdata(i)
-		if !signs[by{binary.BigEndian.Uint16(r[16:]), r[2], ofKeys(binary.BigEndian.Uint16(r))}] {
-			n++
+	for by, count := range p.prev.by {
+		if !signs[by] {
+			n += count
 		}
 	}
 	return n
@@ -370,11 +347,11 @@ func (p *Plan) stopped() (n int) {
 // explainMade names the sets of the apex that the signer made otherwise before,
 // or made and makes no more.
 func (p *Plan) explainMade() {
-	c := cursor{s: p.prev.records}
+	c := newCursor(p.prev)
 	c.seek(p.apex())
 	same := map[uint16]bool{}
 	for lo := 0; lo < p.made.Len(); lo = p.made.RRsetEnd(lo) {
-		same[p.made.Type(lo)] = p.sameRRset(&c, p.made, lo, p.made.RRsetEnd(lo))
+		_, same[p.made.Type(lo)] = c.same(p.made, lo, p.made.RRsetEnd(lo))
 	}
 	for _, typ := range []uint16{dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeNSEC3PARAM, dns.TypeZONEMD} {
 		lo, hi := c.rrset(typ)

@@ -158,8 +158,8 @@ func TestNothingBeforeNext(t *testing.T) {
 		if len(p.Reasons) != 0 || p.Due+p.New != 0 || !p.Next.Equal(s.Next) {
 			t.Fatalf("step %d, a second before: %q, %d new, next %s, want %s", step, p.Reasons, p.New, p.Next, s.Next)
 		}
-		if first, ok := prev.OldestExpiration(now.Unix()); !ok || first != s.Oldest.Unix() {
-			t.Fatalf("step %d: oldest %d, want %s", step, first, s.Oldest)
+		if first, _, ok := prev.Expirations(now); !ok || !first.Equal(s.Oldest) {
+			t.Fatalf("step %d: oldest %s, want %s", step, first, s.Oldest)
 		}
 		if at, ok := prev.SignedAt(testPolicy().InceptionOffset, now); !ok || !at.Equal(now) {
 			t.Fatalf("step %d: signed at %s, want %s", step, at, now)

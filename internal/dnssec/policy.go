@@ -45,9 +45,6 @@ func (p Policy) due(expiration int64) time.Time {
 	return time.Unix(expiration, 0).Add(-p.Refresh).UTC()
 }
 
-// sigTimes are the two times of an RRSIG brought near now: they are serial
-// numbers modulo 2^32 (RFC 4034 §3.1.5).
-func sigTimes(rdata []byte, now int64) (inception, expiration int64) {
-	near := func(v uint32) int64 { return now + int64(int32(v-uint32(now))) }
-	return near(binary.BigEndian.Uint32(rdata[12:])), near(binary.BigEndian.Uint32(rdata[8:]))
-}
+// near is the instant that a time of an RRSIG stands for: the one that is within
+// 68 years of now (RFC 4034 §3.1.5).
+func near(v uint32, now int64) int64 { return now + int64(int32(v-uint32(now))) }

@@ -57,9 +57,9 @@ func Sign(p *Plan, serial uint32) (*Signed, *verify.Ledger, error) {
 		for j, k := range p.signers(*it) {
 			slot := int(it.slot) + j
 			if last || it.from == fromZone && int(it.lo) == z.SOA() {
-				p.slots[slot] = -1
+				p.slots[slot] = unkept
 			}
-			if p.slots[slot] >= 0 {
+			if p.slots[slot] != unkept {
 				continue
 			}
 			fresh = !last
@@ -149,7 +149,7 @@ func (s *Signed) signItem(it item, buf *scratch, marks *[]verify.Mark) error {
 	p, set := s.plan, s.set(it)
 	for j, ki := range p.signers(it) {
 		slot := int(it.slot) + j
-		if p.slots[slot] >= 0 {
+		if p.slots[slot] != unkept {
 			continue
 		}
 		k := &p.keys[ki]
@@ -202,8 +202,10 @@ func appendSignedRRs(dst []byte, set *rrset.Set, lo, hi int) []byte {
 
 // rrsig is the rdata of the signature in a slot of it, by key k.
 func (s *Signed) rrsig(dst []byte, it item, slot int, k *Key) []byte {
-	if kept := s.plan.slots[slot]; kept >= 0 {
-		return append(dst, s.plan.prev.records.Rdata(int(kept))...)
+	if kept := s.plan.slots[slot]; kept != unkept {
+		sig := s.plan.prev.signatureAt(kept)
+		dst, _ = sig.rdataOf(dst) // were it damaged, the digest would be wrong, which the verifier sees
+		return dst
 	}
 	dst = s.appendRRSIGHead(dst, it, k)
 	at := s.where[slot]
@@ -212,6 +214,7 @@ func (s *Signed) rrsig(dst []byte, it item, slot int, k *Key) []byte {
 
 func (s *Signed) count() {
 	p := s.plan
+	oldest := p.oldest
 	for _, it := range p.items {
 		s.Records += int(it.hi - it.lo)
 		if it.slot < 0 {
@@ -219,44 +222,91 @@ func (s *Signed) count() {
 		}
 		for j := range p.signers(it) {
 			s.Signatures++
-			set := s.set(it)
-			e := p.policy.expiration(p.now, set.Owner(int(it.lo)), set.Type(int(it.lo)))
-			if kept := p.slots[int(it.slot)+j]; kept >= 0 {
-				_, e = sigTimes(p.prev.records.Rdata(int(kept)), p.now)
+			if p.slots[int(it.slot)+j] != unkept {
+				continue
 			}
-			if t := time.Unix(e, 0).UTC(); s.Oldest.IsZero() || t.Before(s.Oldest) {
-				s.Oldest, s.Next = t, p.policy.due(e)
+			set := s.set(it)
+			if e := p.policy.expiration(p.now, set.Owner(int(it.lo)), set.Type(int(it.lo))); oldest == 0 || e < oldest {
+				oldest = e
 			}
 		}
 	}
+	s.Oldest, s.Next = time.Unix(oldest, 0).UTC(), p.policy.due(oldest)
 }
 
 // Zone is the zone that was signed, with its serial.
 func (s *Signed) Zone() *zone.Zone { return s.zone }
 
 // WriteTo writes the signed zone as a master file: owners in canonical order,
-// the SOA first, behind each RRset its signatures.
+// the SOA first, behind each RRset its signatures. What stays as it was is copied
+// from the previous file, in pieces as long as they come.
 func (s *Signed) WriteTo(w io.Writer) (int64, error) {
 	b := bufio.NewWriterSize(w, 256<<10)
-	var line, rdata []byte
+	var text []byte
 	var n int64
-	for _, it := range s.plan.items {
-		set := s.set(it)
-		line = line[:0]
-		for i := int(it.lo); i < int(it.hi); i++ {
-			line = zone.AppendRecordOf(line, set, i)
+	var run span
+	write := func(text []byte) error {
+		n += int64(len(text))
+		_, err := b.Write(text)
+		return err
+	}
+	flush := func() error {
+		from, to := run.from, run.to
+		run = span{}
+		if from == to {
+			return nil
 		}
-		if it.slot >= 0 {
-			ttl, _ := set.TTL(int(it.lo))
-			for j, k := range s.plan.signers(it) {
-				rdata = s.rrsig(rdata[:0], it, int(it.slot)+j, &s.plan.keys[k])
-				line = zone.AppendRecord(line, set.Owner(int(it.lo)), ttl, dns.TypeRRSIG, rdata)
+		return write(s.plan.prev.data[from:to])
+	}
+	for i, it := range s.plan.items {
+		if s.plan.spans != nil {
+			switch at := s.plan.spans[i]; {
+			case at.from == at.to:
+			case at.from == run.to:
+				run.to = at.to
+				continue
+			default:
+				if err := flush(); err != nil {
+					return n, err
+				}
+				run = at
+				continue
 			}
 		}
-		n += int64(len(line))
-		if _, err := b.Write(line); err != nil {
+		if err := flush(); err != nil {
+			return n, err
+		}
+		text = s.appendItem(text[:0], it)
+		if err := write(text); err != nil {
 			return n, err
 		}
 	}
+	if err := flush(); err != nil {
+		return n, err
+	}
 	return n, b.Flush()
+}
+
+// appendItem appends the lines of an RRset and of its signatures.
+func (s *Signed) appendItem(dst []byte, it item) []byte {
+	p, set := s.plan, s.set(it)
+	for i := int(it.lo); i < int(it.hi); i++ {
+		dst = zone.AppendRecordOf(dst, set, i)
+	}
+	if it.slot < 0 {
+		return dst
+	}
+	ttl, _ := set.TTL(int(it.lo))
+	var rdata []byte
+	for j, k := range p.signers(it) {
+		slot := int(it.slot) + j
+		if kept := p.slots[slot]; kept != unkept {
+			l := p.prev.lineAt(kept)
+			dst = append(dst, p.prev.data[l.from:l.to]...)
+			continue
+		}
+		rdata = s.rrsig(rdata[:0], it, slot, &p.keys[k])
+		dst = zone.AppendRecord(dst, set.Owner(int(it.lo)), ttl, dns.TypeRRSIG, rdata)
+	}
+	return dst
 }

@@ -42,6 +42,18 @@ func (f *faults) warnf(line uint32, code string, owner []byte, format string, ar
 	return f.list.Warnf(f.pos(line), code, nameText(owner), format, args...)
 }
 
+// shift moves the faults by so many lines.
+func (f *faults) shift(lines uint32) {
+	if lines == 0 {
+		return
+	}
+	for i := range f.list {
+		if d := &f.list[i]; d.Pos.Line > 0 {
+			d.Pos.Line += int(lines)
+		}
+	}
+}
+
 // merge adds the faults of g after those of f, as if they had been found in
 // this order by one collector.
 func (f *faults) merge(g *faults) {

@@ -17,7 +17,7 @@ import (
 // faults of the zone.
 func signedSets(data []byte, o Options) (map[[32]byte]string, *faults, error) {
 	f := &faults{file: "zone"}
-	z, err := load(bytes.NewReader(data), o.Apex, f)
+	z, err := load(bytes.NewReader(data), o.Apex, nil, f)
 	if err != nil {
 		return nil, f, err
 	}
@@ -88,7 +88,7 @@ func FuzzLine(f *testing.F) {
 	f.Add(`a. 1 IN SRV 1 2 3 B\.c.`)
 	f.Fuzz(func(t *testing.T, line string) {
 		fl := new(faults)
-		z, err := loadLines(bytes.NewReader([]byte(line)), 0, fl)
+		z, err := loadLines(bytes.NewReader([]byte(line)), 0, nil, fl)
 		if err != nil || len(fl.list) > 0 {
 			return
 		}

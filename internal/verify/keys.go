@@ -22,7 +22,6 @@ type key struct {
 	tag       uint16
 	public    publicKey
 	err       error // why public cannot be used
-	trusted   bool  // the trusted file has this very key
 
 	signsKeys bool // a signature of it over the DNSKEY set passed all checks so far
 }

@@ -40,6 +40,7 @@ type record struct {
 	line      uint32
 	typ       uint16
 	sameOwner bool // as the record before
+	known     bool // in the trusted file
 }
 
 // lineReader reads a file with one record per line:
@@ -52,6 +53,7 @@ type record struct {
 type lineReader struct {
 	in        *bufio.Reader
 	line      uint32
+	text      []byte // of the present line, as it stands there
 	ownerText []byte // of the record before
 	rec       record
 	dec       decoder
@@ -78,6 +80,7 @@ func (l *lineReader) next() (*record, error) {
 		if n := len(text); n > 0 && text[n-1] == '\n' {
 			text = text[:n-1]
 		}
+		l.text = text
 		if n := len(text); n > 0 && text[n-1] == '\r' {
 			text = text[:n-1]
 		}

@@ -236,7 +236,7 @@ X	60	IN	TXT	( "a;b"
 	var first []string
 	for i, text := range []string{canonical, other, shuffled} {
 		f := new(faults)
-		z, err := load(strings.NewReader(text), apex, f)
+		z, err := load(strings.NewReader(text), apex, nil, f)
 		if err != nil || len(f.list) > 0 {
 			t.Fatalf("%d: %v %v", i, err, f.list)
 		}
@@ -269,7 +269,7 @@ X	60	IN	TXT	( "a;b"
 // one of the same owner keeps its owner.
 func TestAfterFault(t *testing.T) {
 	f := new(faults)
-	z, err := load(strings.NewReader("a. 1 IN A 192.0.2.1\nb. 1 IN A x\nb. 1 IN A 192.0.2.2\nb. 1 IN A y\n"), domain.Name{}, f)
+	z, err := load(strings.NewReader("a. 1 IN A 192.0.2.1\nb. 1 IN A x\nb. 1 IN A 192.0.2.2\nb. 1 IN A y\n"), domain.Name{}, nil, f)
 	if err != nil || len(f.list) != 2 || f.list[0].Pos.Line != 2 || f.list[1].Pos.Line != 4 {
 		t.Fatalf("%v %v", err, f.list)
 	}
@@ -281,7 +281,7 @@ func TestAfterFault(t *testing.T) {
 // The first fault of a file in another form stops its parser; it has a line.
 func TestForeignFault(t *testing.T) {
 	f := new(faults)
-	_, err := load(strings.NewReader("$TTL 1\na. A 192.0.2.1\nb. A x\n"), domain.Name{}, f)
+	_, err := load(strings.NewReader("$TTL 1\na. A 192.0.2.1\nb. A x\n"), domain.Name{}, nil, f)
 	if err != nil || len(f.list) != 1 {
 		t.Fatalf("%v %v", err, f.list)
 	}
@@ -308,7 +308,7 @@ func TestFileFaults(t *testing.T) {
 		t.Errorf("%v", l)
 	}
 	_, l = File("testdata", Options{})
-	if len(l) != 1 || l[0].String() != "testdata: read zone file: is a directory [read]" {
+	if len(l) != 1 || l[0].String() != "testdata: open zone file: not a regular file [read]" {
 		t.Errorf("%v", l)
 	}
 	_, l = Bytes("zone", nil, Options{})
@@ -339,7 +339,7 @@ func TestSettleOrder(t *testing.T) {
 		fmt.Fprintf(&text, "%s 1 IN A 192.0.2.1\n", want[i])
 	}
 	f := new(faults)
-	z, err := loadLines(strings.NewReader(text.String()), 0, f)
+	z, err := loadLines(strings.NewReader(text.String()), 0, nil, f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,6 @@ type tally struct {
 // checkSignatures settles each collected signature: by the trusted file, by
 // the ledger, or by a public-key operation.
 func (c *checker) checkSignatures() {
-	trusted := c.readTrusted()
 	stride := c.options.Ledger.stride(c.options.Mode)
 	blocks := make([]tally, (len(c.jobs)+blockSize-1)/blockSize)
 	parallel(len(blocks), func() func(int) {
@@ -30,7 +29,7 @@ func (c *checker) checkSignatures() {
 			t := &blocks[b]
 			t.faults.file = c.file
 			for i := b * blockSize; i < min((b+1)*blockSize, len(c.jobs)); i++ {
-				buf = c.checkJob(c.jobs[i], trusted.has(i), stride, buf, t)
+				buf = c.checkJob(c.jobs[i], c.isTrusted(c.jobs[i]), stride, buf, t)
 			}
 		}
 	})

@@ -63,6 +63,9 @@ type rec struct {
 	line  uint32
 	typ   uint16
 	rdlen uint16
+
+	known   bool // the trusted file has this line
+	trusted bool // and its RRset has as many there
 }
 
 // zone is what was read. After settle, names are in canonical order without
@@ -105,7 +108,7 @@ func (z *zone) add(r *record) error {
 	if err != nil {
 		return err
 	}
-	z.recs = append(z.recs, rec{uint32(len(z.names) - 1), at, r.ttl, r.line, r.typ, uint16(len(r.rdata))})
+	z.recs = append(z.recs, rec{uint32(len(z.names) - 1), at, r.ttl, r.line, r.typ, uint16(len(r.rdata)), r.known, r.known})
 	switch r.typ {
 	case dns.TypeSOA:
 		if z.firstSOA == nil {

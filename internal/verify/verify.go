@@ -43,7 +43,7 @@ type Options struct {
 	// Trusted is a signed file that was verified before and is unchanged since,
 	// which the caller must know by its digest. Only the canonical line form in
 	// canonical order is of use; anything else is trusted in nothing.
-	Trusted io.Reader
+	Trusted []byte
 	// DS is what the parent publishes; if any, at least one must match a key
 	// that signs the DNSKEY set.
 	DS []*dns.DS
@@ -114,7 +114,11 @@ func Bytes(name string, data []byte, o Options) (Report, diag.List) {
 // faults. The file is read twice if it is not in line form.
 func Reader(name string, r io.ReadSeeker, o Options) (Report, diag.List) {
 	f := &faults{file: name}
-	z, err := load(r, o.Apex, f)
+	var trusted *trustedText
+	if o.Trusted != nil {
+		trusted = newTrustedText(o.Trusted)
+	}
+	z, err := load(r, o.Apex, trusted, f)
 	if err != nil {
 		f.errorf(0, "read", nil, "read zone file: %v", bareError(err))
 		return newReport(), f.done()

@@ -1,0 +1,84 @@
+package build
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"zonebuild/internal/durable"
+	"zonebuild/internal/verify"
+)
+
+// aside runs f beside what follows; the function it returns waits for its end.
+func aside(f func() error) (wait func() error) {
+	done := make(chan struct{})
+	var err error
+	go func() {
+		defer close(done)
+		err = f()
+	}()
+	return sync.OnceValue(func() error {
+		<-done
+		return err
+	})
+}
+
+// writeBody writes a published file but for its header, which holds the digest of
+// the body: a comment of that length keeps the room.
+func writeBody(f *durable.File, body io.WriterTo) error {
+	room := bytes.Repeat([]byte{';'}, headerLen)
+	room[headerLen-1] = '\n'
+	if _, err := f.Write(room); err != nil {
+		return err
+	}
+	_, err := body.WriteTo(f)
+	return err
+}
+
+func writeHeader(f *durable.File, h Header) error {
+	_, err := f.WriteAt([]byte(h.String()), 0)
+	return err
+}
+
+// verify reads the staged bytes back with the independent verifier, and gives
+// the digest of the body.
+func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) ([sha256.Size]byte, error) {
+	var sum [sha256.Size]byte
+	mode, err := verify.ParseMode(j.z.Policy.VerifySignatures)
+	if err != nil {
+		return sum, err
+	}
+	digest := aside(func() (err error) {
+		sum, err = bodyDigest(path)
+		return err
+	})
+	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, Mode: mode, AllowUnsigned: !signed}
+	if signed && j.prevOK {
+		o.Trusted = j.prev.Data()
+	}
+	_, faults := verify.File(path, o)
+	err = digest()
+	if faults.HasErrors() {
+		return sum, fmt.Errorf("verify the signed zone: %s", faults[0])
+	}
+	return sum, err
+}
+
+func bodyDigest(path string) (sum [sha256.Size]byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	if _, err := f.Seek(int64(headerLen), io.SeekStart); err != nil {
+		return sum, err
+	}
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, f, make([]byte, 256<<10)); err != nil {
+		return sum, fmt.Errorf("read %s: %w", path, err)
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
