@@ -209,6 +209,14 @@ func (s *session) path(name string) string {
 	return filepath.Join(s.dir, name)
 }
 
+// program is a program of the command line: one with a slash is a path.
+func (s *session) program(name string) string {
+	if !strings.Contains(name, "/") {
+		return name
+	}
+	return s.path(name)
+}
+
 // writes is for commands that write to a tree: --now is for tests, and must not
 // get into what a live server is given.
 func (s *session) writes(t *build.Tree) error {

@@ -185,8 +185,8 @@ func serverOf(t *build.Tree) (publish.Server, error) {
 	switch cfg.Publish.Server {
 	case config.ServerNSD:
 		return &nsd.Server{
-			Control: cfg.Publish.Control, Addresses: addresses,
-			Checkzone: cfg.Publish.Checkzone, Pattern: cfg.Publish.Pattern,
+			Control: t.Path(cfg.Publish.Control), Addresses: addresses,
+			Checkzone: t.Program(cfg.Publish.Checkzone), Pattern: cfg.Publish.Pattern,
 			ZoneFile: file,
 		}, nil
 	case config.ServerCommand:

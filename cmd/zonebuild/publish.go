@@ -116,6 +116,12 @@ func (s *session) sayPulled(zones []publish.Pulled, err error) error {
 }
 
 func (s *session) sayPull(z *publish.Pulled) {
+	if z.Restored && !s.quiet {
+		s.note("%s: its file was lost or damaged, the last good one with serial %d is back", z.Zone, z.Serial)
+	}
+	if z.Error != "" && !z.News && !s.all {
+		return
+	}
 	if z.Error != "" {
 		s.say("%s: %s: %s", z.Zone, z.Action, z.Error)
 		return
@@ -126,8 +132,6 @@ func (s *session) sayPull(z *publish.Pulled) {
 	switch z.Action {
 	case publish.PullPublished:
 		s.note("%s: published with serial %d", z.Zone, z.Serial)
-	case publish.PullRestored:
-		s.note("%s: its file was lost or damaged, the last good one with serial %d is back", z.Zone, z.Serial)
 	case publish.PullConfirmed:
 		s.note("%s: serial %d is served", z.Zone, z.Serial)
 	}
@@ -156,7 +160,7 @@ func (s *session) pullServer(c *ucli.Context) (publish.Server, error) {
 			return nil, fmt.Errorf("find --to: %w", err)
 		}
 		return &nsd.Server{
-			Control: c.String("control"), Addresses: addresses, Checkzone: c.String("checkzone"), Pattern: c.String("pattern"),
+			Control: s.path(c.String("control")), Addresses: addresses, Checkzone: s.program(c.String("checkzone")), Pattern: c.String("pattern"),
 			ZoneFile: func(apex domain.Name) string { return filepath.Join(to, apex.FileName()) },
 		}, nil
 	}

@@ -180,7 +180,7 @@ func (s *session) printStatus(z *build.ZoneStatus, asked bool) {
 		line("alarm", "%s since %s: %s", a.Code, stamp(a.Since), indented(a.Message))
 	}
 	for _, r := range z.Refused {
-		line("refused", "%s: %s%s", r.Guard, r.Message, override(z.Zone, r.Guard, true))
+		line("refused", "%s: %s%s", r.Guard, r.Message, override(z.Zone, r.Guard, r.Override))
 	}
 	next := z.Next
 	if !z.NextAt.IsZero() {
@@ -245,7 +245,7 @@ func (p *program) retireCommand() *ucli.Command {
 			}
 			var server build.Forgetter
 			if t.Config.Publish.Server == config.ServerNSD {
-				server = &nsd.Server{Control: t.Config.Publish.Control}
+				server = &nsd.Server{Control: t.Path(t.Config.Publish.Control)}
 			}
 			kept, err := t.Retire(c.Context, name, server)
 			if err != nil {

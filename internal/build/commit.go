@@ -37,7 +37,7 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 	}
 	j.state.clear("keys")
 	if made.reasons == nil {
-		j.adopt()
+		j.adopt(p.tree)
 		if was == "" {
 			j.res.Action = Unchanged
 			j.state.SameInput = hex.EncodeToString(j.input[:])
@@ -53,7 +53,7 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 			j.state.clear("build-failed")
 		}
 		j.res.Serial, j.res.Next = j.head.serial, made.next
-		j.res.Confirmed, j.reload = j.state.Confirmed, !j.state.Confirmed
+		j.res.Confirmed, j.reload = j.state.Confirmed, !j.state.Confirmed || !p.tree.keptGood(j)
 		return
 	}
 	j.res.Reasons, j.res.NewSigs, j.res.KeptSigs = made.reasons, made.new, made.kept
@@ -116,11 +116,14 @@ func (j *job) external() bool {
 // adopt makes the state fit the file that stands in signed/: a run may have
 // ended between the rename and the saving of the state, or the state was lost.
 // Nothing is known then of whether that very serial is served.
-func (j *job) adopt() {
+func (j *job) adopt(t *Tree) {
 	s := j.state
 	if s.Serial != j.head.serial || s.File != j.head.id {
 		s.Serial, s.File, s.Confirmed = j.head.serial, j.head.id, false
 		s.Signed = j.signs()
+		if j.external() {
+			s.Unsigned = t.unsignedID(j.z.Name)
+		}
 	}
 }
 
@@ -165,8 +168,8 @@ func (p *pass) plan(j *job, candidate *zone.Zone) (planned, error) {
 			out.reasons = []string{"the records changed"}
 		}
 	}
-	if j.prev != nil && !j.prevOK && out.reasons != nil {
-		out.reasons[0] = "signed/ was lost or changed"
+	if j.prev != nil && (j.changed || !j.prevOK && out.reasons != nil) {
+		out.reasons = []string{"signed/ was lost or changed"}
 	}
 	return out, nil
 }
@@ -193,8 +196,8 @@ func (p *pass) nextSerial(ctx context.Context, j *job, candidate *zone.Zone) (se
 	if j.state.Serial != 0 && (!s.HasPrevious || ahead(j.state.Serial, s.Previous)) {
 		s.Previous, s.HasPrevious = j.state.Serial, true
 	}
-	if !s.HasPrevious { // all else is lost, or the zone was retired
-		s.Previous, s.HasPrevious = p.tree.rememberedSerial(j.z.Name)
+	if v, ok := p.tree.rememberedSerial(j.z.Name); ok && (!s.HasPrevious || ahead(v, s.Previous)) { // all else is lost, or the zone was retired
+		s.Previous, s.HasPrevious = v, true
 	}
 	if v, ok := p.served(ctx, j.z.Name); ok {
 		s.Served, s.HasServed = v, true
@@ -241,7 +244,7 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	} else {
 		j.res.Records = z.Records().Len()
 	}
-	if refused := guard.Check(facts, p.approvals(j, candidate)); len(refused) > 0 {
+	if refused := guard.Check(facts, p.approved(j, candidate)); len(refused) > 0 {
 		return &refusedError{refused}
 	}
 	external := j.external()
@@ -276,6 +279,9 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	p.o.Log.Debug("staged and verified", "zone", j.z.Name, "serial", serial, "signatures", j.res.NewSigs+j.res.KeptSigs)
 	if err := p.o.Server.Check(ctx, j.z.Name, staged.Path()); err != nil {
 		return fmt.Errorf("check %s: %w", j.z.Name, err)
+	}
+	if err := t.rememberSerial(j, serial); err != nil {
+		return err
 	}
 	if err := staged.Commit(time.Time{}); err != nil {
 		return err

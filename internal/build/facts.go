@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -79,7 +80,7 @@ func (p *pass) preCheck(j *job, z *zone.Zone, src *sources) []guard.Finding {
 		f.Vanished = j.prev.Vanished(z, generated)
 	}
 	p.delegation(j, z, &f)
-	return guard.Check(f, p.approvals(j, z))
+	return p.withoutKeys(j, z, guard.Check(f, p.approved(j, z)))
 }
 
 // generated reports whether records come and go by rules of their own, because
@@ -94,12 +95,24 @@ func generated(owner []byte, typ uint16) bool {
 	return false
 }
 
-// approvals are the guards that were approved for this very candidate.
-func (p *pass) approvals(j *job, z *zone.Zone) []string {
+// approved reports for this very candidate what was approved.
+func (p *pass) approved(j *job, z *zone.Zone) func(guard.Finding) bool {
 	if len(j.state.Approved) == 0 {
-		return nil
+		return func(guard.Finding) bool { return false }
 	}
-	return j.state.approvedFor(p.digest(j, z), j.now)
+	digest := p.digest(j, z)
+	return func(f guard.Finding) bool { return j.state.approves(f.Code, bound(digest, f), j.now) }
+}
+
+// bound is what an approval is bound to. The DS of another zone is no part of the
+// candidate, but of what was approved: why nobody answered is none.
+func bound(digest string, f guard.Finding) string {
+	if f.Code != "ds-first" && f.Code != "parent-ds" {
+		return digest
+	}
+	what, _, _ := strings.Cut(f.Message, " at its parent: ")
+	sum := sha256.Sum256([]byte(digest + what))
+	return hex.EncodeToString(sum[:])
 }
 
 // digest identifies a candidate: its records but for the serial, the public
@@ -126,16 +139,16 @@ func (p *pass) digest(j *job, z *zone.Zone) string {
 // refuse records the refusals, so that approve can find them.
 func (p *pass) refuse(j *job, z *zone.Zone, findings []guard.Finding) {
 	digest := p.digest(j, z)
-	p.withoutKeys(j, z, findings)
 	var list []Refusal
 	for _, f := range findings {
+		candidate := bound(digest, f)
 		at := j.now.UTC().Truncate(time.Second)
-		for _, old := range j.state.Refused {
-			if old.Guard == f.Code && old.Candidate == digest {
+		for _, old := range j.before {
+			if old.Guard == f.Code && old.Candidate == candidate {
 				at = old.At
 			}
 		}
-		list = append(list, Refusal{f.Code, digest, f.Message, at})
+		list = append(list, Refusal{f.Code, candidate, f.Message, f.Override, at})
 	}
 	j.state.Refused = list
 	j.state.raise("guard", findings[0].Code+": "+findings[0].Message, j.now)
@@ -146,12 +159,13 @@ func (p *pass) refuse(j *job, z *zone.Zone, findings []guard.Finding) {
 
 // withoutKeys takes back the offer to approve a missing key when the keys that
 // are left cannot sign the zone: nothing would come of it.
-func (p *pass) withoutKeys(j *job, z *zone.Zone, findings []guard.Finding) {
-	i := slices.IndexFunc(findings, func(f guard.Finding) bool { return f.Code == "key-set" })
+func (p *pass) withoutKeys(j *job, z *zone.Zone, findings []guard.Finding) []guard.Finding {
+	i := slices.IndexFunc(findings, keySet)
 	if i < 0 {
-		return
+		return findings
 	}
 	keys, faults := dnssec.LoadKeys(p.tree.keys, j.z.Name, dnssec.LoadOptions{})
 	_, err := dnssec.NewPlan(z, keys, signPolicy(&j.z.Policy), nil, j.now)
 	findings[i].Override = !faults.HasErrors() && err == nil
+	return findings
 }

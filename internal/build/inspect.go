@@ -189,6 +189,8 @@ func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 			s.alarm("signed-damaged", fmt.Sprintf("signed/: %s", head.err), now)
 		case state.Serial != 0:
 			s.alarm("signed-damaged", fmt.Sprintf("the published file is gone: serial %d was in it", state.Serial), now)
+		case err != nil, readHead(apex, t.lastGoodPath(apex)).err == nil:
+			s.alarm("signed-damaged", "the published file is gone", now)
 		default:
 			s.alarm("not-published", "the zone was not published yet", now)
 		}
@@ -196,6 +198,9 @@ func (t *Tree) published(apex domain.Name, now time.Time) ZoneStatus {
 	}
 	s.Serial, s.Published = head.serial, state.Published
 	s.Confirmed = state.Confirmed && state.Serial == head.serial
+	if state.Serial != head.serial {
+		s.alarm("unconfirmed", fmt.Sprintf("nothing is known of serial %d, which is published: the next build asks", head.serial), now)
+	}
 	prev, _, err := t.readPublished(apex, t.PublishedPath(apex))
 	if err != nil {
 		s.alarm("signed-damaged", err.Error(), now)
@@ -244,7 +249,7 @@ func (t *Tree) Approve(ctx context.Context, apex domain.Name, code string, now t
 			if s.FailedInput == "" {
 				return fmt.Errorf("approve %s %s: no input is held back", apex, code)
 			}
-			approved = Refusal{Guard: code, Candidate: s.FailedInput, Message: "the input is tried again", At: now}
+			approved = Refusal{Guard: code, Candidate: s.FailedInput, Message: "the input is tried again", Override: true, At: now}
 			s.FailedInput = ""
 			return nil
 		}
@@ -253,7 +258,10 @@ func (t *Tree) Approve(ctx context.Context, apex domain.Name, code string, now t
 			return fmt.Errorf("approve %s %s: the guard has not refused this zone", apex, code)
 		}
 		approved = s.Refused[i]
-		s.Approved = append(s.Approved, Refusal{code, approved.Candidate, approved.Message, now.UTC()})
+		if !approved.Override {
+			return fmt.Errorf("approve %s %s: it would not help: the keys that are left cannot sign", apex, code)
+		}
+		s.Approved = append(s.Approved, Refusal{code, approved.Candidate, approved.Message, true, now.UTC()})
 		return nil
 	})
 	return approved, err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"time"
 
@@ -68,11 +69,12 @@ type job struct {
 	before       []Refusal // likewise
 	busy         bool      // another process holds the lock
 
-	head   published
-	prev   *dnssec.Previous // what is published, read back; nil for a first build
-	prevOK bool             // prev is signed/ZONE itself, with the digest it should have
-	prevIn [sha256.Size]byte
-	input  [sha256.Size]byte
+	head    published
+	prev    *dnssec.Previous // what is published, read back; nil for a first build
+	prevOK  bool             // prev is signed/ZONE itself, with the digest it should have
+	prevIn  [sha256.Size]byte
+	changed bool // another hand changed what was published
+	input   [sha256.Size]byte
 
 	host   int    // records of soa/ and primary/, once they are accepted
 	faults string // digest of the warnings of that input
@@ -101,10 +103,17 @@ func (j *job) news(asked bool) {
 	}
 	if r.Refusals != nil {
 		for _, is := range j.state.Refused { // their messages may hold the time
-			r.News = r.News || !slices.ContainsFunc(j.before, func(was Refusal) bool { return was.Guard == is.Guard && was.Candidate == is.Candidate })
+			r.News = r.News || !slices.ContainsFunc(j.before, func(was Refusal) bool {
+				return was.Guard == is.Guard && was.Candidate == is.Candidate && timeless(was.Message) == timeless(is.Message)
+			})
 		}
 	}
 	r.News = r.News || r.Kept != "" && !told(r.Kept) || r.Error != "" && !told(r.Error)
+}
+
+// timeless is a message without the instants in it.
+func timeless(message string) string {
+	return regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`).ReplaceAllString(message, "")
 }
 
 // hold makes the last good records the candidate.
@@ -124,7 +133,7 @@ func (p *pass) prepare(ctx context.Context, j *job) {
 		if p.o.DryRun {
 			return
 		}
-		j.settle()
+		j.settle(t)
 		return
 	}
 	p.o.Log.Debug("read the sources", "zone", j.z.Name)
@@ -156,33 +165,63 @@ func (p *pass) upToDate(j *job, quick [sha256.Size]byte) bool {
 
 // settle asks for a confirmation if the published serial has none yet.
 // Refusals and approvals of inputs that are gone do not wait for their return.
-func (j *job) settle() {
+func (j *job) settle(t *Tree) {
 	s := j.state
 	s.clear("input-rejected", "guard", "keys", "build-failed", "not-mounted", "load-failed")
 	s.Refused, s.Approved, s.Faults = nil, nil, s.Accepted
 	j.res.Confirmed = s.Confirmed
-	j.reload = !j.state.Confirmed
+	j.reload = !s.Confirmed || !t.keptGood(j)
 }
 
-// readBack loads what is published. A signed/ZONE that is missing or was
-// changed is replaced by the last confirmed copy; its signatures are kept
-// only if its digest is right.
+// keptGood reports whether last-good/ZONE is a copy of the confirmed file.
+func (t *Tree) keptGood(j *job) bool {
+	return j.state.GoodOf == j.state.File && j.state.Good == fileID(t.lastGoodPath(j.z.Name))
+}
+
+// readBack loads what is published. Where signed/ZONE is gone or was changed, the
+// last confirmed copy takes its place, as it is: a name server that is started
+// now must find its zone, whatever else is wrong. A file that was changed may have
+// been served, so its successor gets a serial of its own.
 func (p *pass) readBack(j *job) {
+	path, good := p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)
 	var err error
-	j.prev, j.prevIn, err = p.tree.readPublished(j.z.Name, p.tree.PublishedPath(j.z.Name))
-	if err == nil {
+	if j.prev, j.prevIn, err = p.tree.readPublished(j.z.Name, path); err == nil {
 		j.prevOK = true
 		return
 	}
-	var why error
 	if j.head.exists {
 		j.state.raise("signed-damaged", err.Error(), j.now)
 	}
-	if j.prev, j.prevIn, why = p.tree.readPublished(j.z.Name, p.tree.lastGoodPath(j.z.Name)); why == nil {
-		p.o.Log.Warn("use the last confirmed copy", "zone", j.z.Name, "because", err)
-	} else if j.head.exists || !errors.Is(why, fs.ErrNotExist) {
-		p.o.Log.Warn("nothing that was published can be read back", "zone", j.z.Name, "because", err)
+	var why error
+	if j.prev, j.prevIn, why = p.tree.readPublished(j.z.Name, good); why != nil {
+		if j.head.exists || !errors.Is(why, fs.ErrNotExist) {
+			p.o.Log.Warn("nothing that was published can be read back", "zone", j.z.Name, "because", err)
+		}
+		return
 	}
+	j.changed = j.head.exists
+	if p.o.DryRun || p.isAhead(j, j.prev.Serial()) {
+		return
+	}
+	p.o.Log.Warn("put the last confirmed copy back", "zone", j.z.Name, "because", err)
+	if err := durable.Copy(good, path); err != nil {
+		p.o.Log.Warn("put the last confirmed copy back", "zone", j.z.Name, "err", err)
+		return
+	}
+	j.head, j.prevOK = p.tree.readHead(j.z.Name), true
+}
+
+// isAhead reports whether a serial ahead of the last good zone's was published, or
+// is served: then that zone would be a step back.
+func (p *pass) isAhead(j *job, good uint32) bool {
+	if j.state.Serial != 0 {
+		return j.state.Serial != good
+	}
+	if v, ok := p.tree.rememberedSerial(j.z.Name); ok && ahead(v, good) {
+		return true
+	}
+	v, ok := p.served(p.ctx, j.z.Name)
+	return ok && v != good
 }
 
 // compiled is what became of the sources of a zone.
@@ -203,6 +242,8 @@ func (p *pass) candidate(j *job, c compiled) *zone.Zone {
 	j.state.Faults = seen
 
 	inputHex := hex.EncodeToString(j.input[:])
+	j.state.clear("not-mounted", "input-rejected", "load-failed", "guard")
+	j.state.Refused = nil // what is refused is what was refused of this input
 	switch {
 	case p.mounted != nil:
 		j.res.Kept = p.mounted.Error()
@@ -214,14 +255,11 @@ func (p *pass) candidate(j *job, c compiled) *zone.Zone {
 		j.res.Kept = "the name server could not load this input: it waits for another"
 		j.hold("load-failed", j.res.Kept)
 	default:
-		j.state.clear("not-mounted", "input-rejected", "load-failed")
 		j.state.FailedInput = ""
 		if refused := p.preCheck(j, z, src); len(refused) > 0 {
 			p.refuse(j, z, refused)
 			break
 		}
-		j.state.clear("guard")
-		j.state.Refused = nil
 		j.host, j.faults = src.hostRecords, seen
 		return z
 	}

@@ -339,9 +339,15 @@ func (p *pass) confirmed(j *job, unasked bool) {
 	if j.res.Action == Unchanged && !unasked {
 		j.res.Action = Confirmed
 	}
+	if s.Good == fileID(p.tree.lastGoodPath(j.z.Name)) && s.GoodOf == s.File {
+		return
+	}
+	s.Good, s.GoodOf = FileID{}, FileID{} // until there is a copy, each run tries again
 	if err := durable.Copy(p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)); err != nil {
 		j.fail("build-failed", fmt.Errorf("keep the last good zone: %w", err))
+		return
 	}
+	s.Good, s.GoodOf = fileID(p.tree.lastGoodPath(j.z.Name)), s.File
 }
 
 // unconfirmed leaves the verified file where it is: the next run asks again.

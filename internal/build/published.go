@@ -17,6 +17,7 @@ import (
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
+	"zonebuild/soa"
 	"zonebuild/zone"
 )
 
@@ -36,7 +37,7 @@ func (t *Tree) readHead(apex domain.Name) published { return readHead(apex, t.Pu
 
 func readHead(apex domain.Name, path string) published {
 	p := published{}
-	f, err := os.Open(path)
+	f, _, err := durable.Open(path, 0)
 	if err != nil {
 		p.err = err
 		return p
@@ -77,10 +78,13 @@ func serialOf(apex domain.Name, b []byte) (uint32, error) {
 	return 0, errors.New("the first record is no SOA")
 }
 
+// maxPublished bounds a published file, in octets.
+const maxPublished = 1<<32 - 1
+
 // readPublished reads a published file whole. Errors: it is missing, is not
 // ours, or was changed by another hand.
 func (t *Tree) readPublished(apex domain.Name, path string) (*dnssec.Previous, [sha256.Size]byte, error) {
-	data, err := os.ReadFile(path)
+	data, _, err := durable.ReadFile(path, maxPublished)
 	if err != nil {
 		return nil, [sha256.Size]byte{}, err
 	}
@@ -101,19 +105,43 @@ func (t *Tree) unsignedPath(apex domain.Name) string {
 
 // unsignedID tells unsigned/ZONE from one that another hand wrote; it is zero
 // when there is none.
-func (t *Tree) unsignedID(apex domain.Name) FileID {
-	info, err := os.Lstat(t.unsignedPath(apex))
+func (t *Tree) unsignedID(apex domain.Name) FileID { return fileID(t.unsignedPath(apex)) }
+
+func fileID(path string) FileID {
+	info, err := os.Lstat(path)
 	if err != nil {
 		return FileID{}
 	}
 	return FileID{info.Size(), info.ModTime().UnixNano()}
 }
 
+// highPath is where a serial is remembered beside unsigned/ZONE, which has that
+// of its first build.
+func (t *Tree) highPath(apex domain.Name) string {
+	return filepath.Join(t.Config.Paths.Unsigned, "."+apex.FileName()+".serial")
+}
+
+// rememberSerial notes a serial that the clock does not give back, for the day on
+// which both signed/ and state/ are lost.
+func (t *Tree) rememberSerial(j *job, serial uint32) error {
+	policy := soa.Policy(j.z.Policy.Serial)
+	if policy == soa.Keep || policy == soa.UnixTime && int64(serial) <= j.now.Unix() {
+		return nil
+	}
+	return durable.WriteFile(t.highPath(j.z.Name), fmt.Appendf(nil, "%d\n", serial), t.outputMode())
+}
+
 // rememberedSerial is the furthest serial that anything but the published file
-// and the state knows of: unsigned/ZONE and what was kept of retired zones.
+// and the state knows of: unsigned/ZONE, the note beside it, and what was kept of
+// retired zones.
 func (t *Tree) rememberedSerial(apex domain.Name) (serial uint32, ok bool) {
 	if v, err := SerialOf(apex, t.unsignedPath(apex)); err == nil {
 		serial, ok = v, true
+	}
+	if b, _, err := durable.ReadFile(t.highPath(apex), 64); err == nil {
+		if v, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32); err == nil && (!ok || ahead(uint32(v), serial)) {
+			serial, ok = uint32(v), true
+		}
 	}
 	entries, err := os.ReadDir(t.retiredDir())
 	if err != nil {
@@ -132,7 +160,7 @@ func (t *Tree) rememberedSerial(apex domain.Name) (serial uint32, ok bool) {
 // is the one with which the records were first built.
 func (t *Tree) writeUnsigned(z *zone.Zone) error {
 	path := t.unsignedPath(z.Apex())
-	if old, err := os.Open(path); err == nil {
+	if old, _, err := durable.Open(path, 0); err == nil {
 		defer old.Close()
 		r := bufio.NewReaderSize(old, headBytes)
 		if line, err := r.Peek(headBytes); err == nil || errors.Is(err, io.EOF) {
@@ -196,7 +224,7 @@ func (c *comparer) Write(b []byte) (int, error) {
 
 // SerialOf reads the serial from the head of a file that this program wrote.
 func SerialOf(apex domain.Name, path string) (uint32, error) {
-	f, err := os.Open(path)
+	f, _, err := durable.Open(path, 0)
 	if err != nil {
 		return 0, err
 	}

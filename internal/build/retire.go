@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -19,6 +20,9 @@ func (t *Tree) orphans() []domain.Name {
 	add := func(file string) {
 		apex, err := domain.FromFileName(file)
 		if strings.HasPrefix(file, ".") || err != nil || t.Config.Find(apex) != nil || slices.Contains(out, apex) || !t.wasPublished(apex) {
+			return
+		}
+		if s, _ := t.loadState(apex); s.Retired {
 			return
 		}
 		out = append(out, apex)
@@ -57,7 +61,7 @@ func (t *Tree) wasPublished(apex domain.Name) bool {
 		return true
 	}
 	s, err := t.loadState(apex)
-	return err == nil && s.Serial != 0
+	return err != nil || s.Serial != 0
 }
 
 // Forgetter is the name server, as far as Retire needs it.
@@ -89,30 +93,63 @@ func (t *Tree) Retire(ctx context.Context, apex domain.Name, server Forgetter) (
 		return "", fmt.Errorf("lock %s: %w", apex, err)
 	}
 	defer lock.Unlock()
-	signed := t.PublishedPath(apex)
-	for _, path := range []string{signed, t.lastGoodPath(apex)} {
-		head := readHead(apex, path)
-		if head.err != nil {
-			continue
-		}
-		kept = filepath.Join(t.retiredDir(), fmt.Sprintf("%s.%d", apex.FileName(), head.serial))
-		if err := durable.Copy(path, kept); err != nil {
-			return "", fmt.Errorf("keep the last zone: %w", err)
-		}
-		break
+	state, err := t.loadState(apex)
+	if err != nil {
+		state = &State{}
 	}
-	if server != nil {
+	signed := t.PublishedPath(apex)
+	if kept, err = t.keepRetired(apex, state.Serial, signed); err != nil {
+		return "", err
+	}
+	if server != nil && !state.Retired {
 		if err := server.DelZone(ctx, apex); err != nil {
 			return "", fmt.Errorf("take %s from the name server (nothing is removed here yet): %w", apex, err)
 		}
 	}
-	// The state goes last: what is left is found again by it.
-	for _, path := range []string{signed, t.unsignedPath(apex), t.lastGoodPath(apex), t.statePath(apex)} {
+	// From here on no build takes what is left for a zone that lost its sources.
+	state.Retired = true
+	if err := t.saveState(apex, state); err != nil {
+		return kept, err
+	}
+	for _, path := range []string{signed, t.unsignedPath(apex), t.highPath(apex), t.lastGoodPath(apex), t.statePath(apex)} {
 		if err := durable.Remove(path); err != nil {
 			return kept, err
 		}
 	}
 	return kept, nil
+}
+
+// keepRetired copies the last file of a zone, whole if any is, and in any case
+// keeps its serial, which the zone must be ahead of if it comes back.
+func (t *Tree) keepRetired(apex domain.Name, serial uint32, signed string) (kept string, err error) {
+	if v, ok := t.rememberedSerial(apex); ok && (serial == 0 || ahead(v, serial)) {
+		serial = v
+	}
+	name := func(serial uint32) string {
+		return filepath.Join(t.retiredDir(), fmt.Sprintf("%s.%d", apex.FileName(), serial))
+	}
+	for _, path := range []string{signed, t.lastGoodPath(apex)} {
+		if head := readHead(apex, path); head.err == nil {
+			kept = name(head.serial)
+			if err := durable.Copy(path, kept); err != nil {
+				return "", fmt.Errorf("keep the last zone: %w", err)
+			}
+			if serial == 0 || !ahead(serial, head.serial) {
+				return kept, nil
+			}
+			break
+		}
+	}
+	note := name(serial)
+	for _, path := range []string{signed, t.unsignedPath(apex)} { // damaged, but perhaps of use to somebody
+		if err := durable.Copy(path, note); err == nil {
+			return cmp.Or(kept, note), nil
+		}
+	}
+	if err := durable.WriteFile(note, nil, t.stateMode()); err != nil {
+		return "", fmt.Errorf("keep the last serial: %w", err)
+	}
+	return cmp.Or(kept, note), nil
 }
 
 func (t *Tree) retiredDir() string { return filepath.Join(t.Config.Paths.State, "retired") }

@@ -31,6 +31,9 @@ type State struct {
 	HostRecords int       `json:"host_records"`         // of soa/ and primary/
 	Keys        []string  `json:"keys,omitempty"`       // ALGORITHM+TAG of the DNSKEYs it was published with
 	Unsigned    FileID    `json:"unsigned"`             // unsigned/ZONE as it was left
+	Good        FileID    `json:"good"`                 // last-good/ZONE as it was made of the confirmed file
+	GoodOf      FileID    `json:"good_of"`              // and that file
+	Retired     bool      `json:"retired,omitempty"`    // the name server has let go of it: what is left is to be removed
 	Faults      string    `json:"faults,omitempty"`     // digest of the fault set last printed
 	Accepted    string    `json:"accepted,omitempty"`   // Faults of the input that is published
 	FailedInput string    `json:"failed_input,omitempty"`
@@ -52,6 +55,7 @@ type Refusal struct {
 	Guard     string    `json:"guard"`
 	Candidate string    `json:"candidate"` // digest of its records and keys
 	Message   string    `json:"message"`
+	Override  bool      `json:"override"` // it can be approved
 	At        time.Time `json:"at"`
 }
 
@@ -63,11 +67,14 @@ type Alarm struct {
 	Said    time.Time `json:"said,omitzero"` // when alarm-command was last told
 }
 
+// maxState bounds the state of a zone, in octets.
+const maxState = 64 << 20
+
 // loadState reads the state of a zone. A file that is missing gives a fresh
 // state; a damaged one too, with its error.
 func (t *Tree) loadState(apex domain.Name) (*State, error) {
 	path := t.statePath(apex)
-	b, err := os.ReadFile(path)
+	b, _, err := durable.ReadFile(path, maxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &State{}, nil
 	}
@@ -163,13 +170,9 @@ func (s *State) clear(codes ...string) {
 // nothing of what it will be next year.
 const clockApproval = 24 * time.Hour
 
-// approvedFor lists the guards that were approved for a candidate.
-func (s *State) approvedFor(candidate string, now time.Time) []string {
-	var out []string
-	for _, a := range s.Approved {
-		if a.Candidate == candidate && (a.Guard != "clock-jump" || now.Sub(a.At).Abs() <= clockApproval) {
-			out = append(out, a.Guard)
-		}
-	}
-	return out
+// approves reports whether a guard was approved for a candidate.
+func (s *State) approves(guard, candidate string, now time.Time) bool {
+	return slices.ContainsFunc(s.Approved, func(a Refusal) bool {
+		return a.Guard == guard && a.Candidate == candidate && (guard != "clock-jump" || now.Sub(a.At).Abs() <= clockApproval)
+	})
 }

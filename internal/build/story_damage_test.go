@@ -43,6 +43,103 @@ func TestDamageInPlace(t *testing.T) {
 	}
 }
 
+// TestLastGoodIsMadeAgain: a copy that could not be made, was lost, or is but a
+// second name of the file, is made by the next run.
+func TestLastGoodIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, smallZone("www A 192.0.2.1\n"))
+	s.build(ok)
+	file := s.read("signed/example.org")
+	for name, harm := range map[string]func() error{
+		"lost":   func() error { return os.Remove(s.path("state/last-good/example.org")) },
+		"linked": func() error { return linkOver(s.path("signed/example.org"), s.path("state/last-good/example.org")) },
+		"edited": func() error { return os.WriteFile(s.path("state/last-good/example.org"), []byte("x\n"), 0o644) },
+	} {
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+		s.build(ok)
+		a, errA := os.Stat(s.path("signed/example.org"))
+		b, errB := os.Stat(s.path("state/last-good/example.org"))
+		if errA != nil || errB != nil || os.SameFile(a, b) || s.read("state/last-good/example.org") != file || s.read("signed/example.org") != file {
+			t.Errorf("%s: it is not there again, by itself: %v %v", name, errA, errB)
+		}
+		before := s.stamps()
+		s.build(ok)
+		if s.stamps() != before {
+			t.Errorf("%s: the second run writes", name)
+		}
+	}
+
+	// While the copy cannot be made, each run says that it failed.
+	s.remove("state/last-good")
+	s.write("state/last-good", "in the way\n")
+	s.write("primary/example.org", "ns1 A 192.0.2.53\nwww A 192.0.2.9\n")
+	if _, err := s.open().Build(t.Context(), s.options()); err == nil {
+		t.Error("a directory that cannot be made is no error")
+	}
+	s.remove("state/last-good")
+	s.build(ok)
+	if s.read("state/last-good/example.org") != s.read("signed/example.org") {
+		t.Error("it is not there again")
+	}
+}
+
+func linkOver(from, to string) error {
+	if err := os.Remove(to); err != nil {
+		return err
+	}
+	return os.Link(from, to)
+}
+
+// TestLostFileComesBack: whatever else is wrong, the published file is back for a
+// name server that starts now.
+func TestLostFileComesBack(t *testing.T) {
+	t.Parallel()
+	for name, also := range map[string]func(s *site){
+		"nothing else":  func(*site) {},
+		"a key is gone": func(s *site) { s.remove("keys") },
+		"a fault":       func(s *site) { s.write("primary/example.org", "x\n") },
+		"a wrong clock": func(s *site) { s.now = s.now.AddDate(1, 0, 0) },
+	} {
+		s := newSite(t, smallZone("www A 192.0.2.1\n"))
+		s.now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+		s.build(ok)
+		file := s.read("signed/example.org")
+		s.remove("signed/example.org")
+		also(s)
+		if _, err := s.open().Build(t.Context(), s.options()); err != nil {
+			t.Fatal(err)
+		}
+		if s.read("signed/example.org") != file {
+			t.Errorf("%s: the file is not back as it was", name)
+		}
+	}
+}
+
+// TestApprovalOfADS: what was approved is that DS, not whatever comes after it.
+func TestApprovalOfADS(t *testing.T) {
+	t.Parallel()
+	head := "$TTL 1h\n@ SOA ns1.example.net. hostmaster 1 2h 30m 4w 1h\n@ NS ns1.example.net.\n"
+	ds := func(tag string) string {
+		return "sub NS ns.example.net.\nsub DS " + tag + " 13 2 " + strings.Repeat("ab", 32) + "\n"
+	}
+	s := newSite(t, map[string]string{
+		"soa/example.org": head, "primary/example.org": ds("1"),
+		"soa/sub.example.org": head, "primary/sub.example.org": "www A 192.0.2.1\n",
+	})
+	sub := domain.MustParse("sub.example.org")
+	s.build(rejected)
+	if _, err := s.open().Approve(t.Context(), sub, "parent-ds", s.at()); err != nil {
+		t.Fatal(err)
+	}
+	s.write("primary/example.org", ds("2"))
+	r := one(t, s.build(rejected), "sub.example.org")
+	if r.Action != build.Refused || !r.News {
+		t.Errorf("another DS is let through, or not told: %+v", r)
+	}
+}
+
 // TestForeignKeys: keys that the zone was not published with are not taken, also
 // when nothing is left to compare with but the state.
 func TestForeignKeys(t *testing.T) {
@@ -130,7 +227,7 @@ func TestForgottenZone(t *testing.T) {
 			t.Errorf("%s: %+v, alarms %q", name, r, s.alarms("example.org"))
 		}
 		if also == nil {
-			if again := s.whole("example.org"); again <= first {
+			if again := s.whole("example.org"); again != first { // it is the last good file, as it was
 				t.Errorf("serial %d after %d", again, first)
 			}
 		}

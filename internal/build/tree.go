@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"zonebuild/internal/config"
@@ -68,6 +69,23 @@ func (t *Tree) refresh() (err error) {
 	return err
 }
 
+// Path is where a path of the configuration leads: a relative one begins in the
+// tree.
+func (t *Tree) Path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(t.Config.Tree, name)
+}
+
+// Program is Path for a program with a slash; any other is looked for on PATH.
+func (t *Tree) Program(name string) string {
+	if !strings.Contains(name, "/") {
+		return name
+	}
+	return t.Path(name)
+}
+
 // makeDirs creates the directories that the program writes to.
 func (t *Tree) makeDirs() error {
 	for _, dir := range []string{t.Config.Paths.Signed, t.Config.Paths.Unsigned, t.Config.Paths.State, t.lastGoodDir()} {
@@ -91,10 +109,10 @@ func (t *Tree) digestKeys(w io.Writer, apex domain.Name) {
 	for _, f := range t.keys.Files(apex) {
 		fmt.Fprintln(w, "key", f.Base)
 		for _, ext := range []string{".key", ".state"} {
-			b, err := os.ReadFile(filepath.Join(t.Config.Paths.Keys, f.Base+ext))
+			b, _, err := durable.ReadFile(filepath.Join(t.Config.Paths.Keys, f.Base+ext), 1<<20)
 			fmt.Fprintf(w, "%s %x %v\n", ext, sha256.Sum256(b), err == nil)
 		}
-		_, err := os.Lstat(filepath.Join(t.Config.Paths.Keys, f.Base+".private"))
-		fmt.Fprintln(w, "private", err == nil)
+		id := fileID(filepath.Join(t.Config.Paths.Keys, f.Base+".private"))
+		fmt.Fprintln(w, "private", id != FileID{}, id.Size)
 	}
 }

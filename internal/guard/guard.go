@@ -7,7 +7,6 @@ package guard
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -73,12 +72,14 @@ func Table() []Guard {
 	}
 }
 
-// Check runs all guards and returns those that refuse, but for the approved ones.
-func Check(f Facts, approved []string) []Finding {
+// Check runs all guards and returns those that refuse, but for those with an
+// override that were approved.
+func Check(f Facts, approved func(Finding) bool) []Finding {
 	var out []Finding
 	for _, g := range Table() {
-		if why := g.check(f); why != "" && !(g.Override && slices.Contains(approved, g.Code)) {
-			out = append(out, Finding{g.Code, why, g.Override})
+		is := Finding{g.Code, g.check(f), g.Override}
+		if is.Message != "" && !(g.Override && approved(is)) {
+			out = append(out, is)
 		}
 	}
 	return out

@@ -17,8 +17,9 @@ import (
 
 // present is what is known of the zone file that a new one would replace.
 type present struct {
-	file    bool // there is one
-	lost    bool // it is gone or damaged, and there is a last good copy
+	file    bool // there is one, or was
+	lost    bool // it is gone or damaged
+	good    bool // there is a last good copy, and nothing newer was installed
 	read    bool // serial and signed are known
 	serial  uint32
 	signed  bool
@@ -33,9 +34,16 @@ func (p *puller) present(apex domain.Name, data []byte, exists bool) present {
 		h.content = digest(data)
 		return h
 	}
+	h.lost = true
 	if good, err := p.readGood(apex); err == nil {
-		h.file, h.lost = true, h.look(apex, good)
+		h.file, h.good = true, h.look(apex, good)
 		h.content = digest(good)
+	}
+	if was, ok := p.readSeen(apex); ok {
+		h.file, h.signed = true, h.signed || was.Signed
+		if c, ok := soa.Compare(was.Serial, h.serial); !h.read || ok && c > 0 {
+			h.read, h.good, h.serial, h.content = true, false, was.Serial, was.Digest
+		}
 	}
 	return h
 }
@@ -50,32 +58,35 @@ func (h *present) look(apex domain.Name, data []byte) bool {
 
 // judge says why a staged file must not replace the present one; it gives the
 // serial of one that may.
-func (p *puller) judge(apex domain.Name, path string, data []byte, had present) (uint32, error) {
+func (p *puller) judge(apex domain.Name, path string, data []byte, had present) (serial uint32, signed bool, err error) {
 	if err := checkWhole(data); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	r, faults := verify.File(path, verify.Options{Apex: apex, Now: p.Now, AllowUnsigned: true})
 	if faults.HasErrors() {
 		d := faults[0]
 		d.Pos.File = apex.FileName() // the staged name is not what anybody looks for
-		return 0, fmt.Errorf("verify the offered file: %s", d)
+		return 0, false, fmt.Errorf("verify the offered file: %s", d)
 	}
 	if !r.Signed && had.file && (had.signed || !had.read) && !slices.Contains(p.Unsigned, apex) {
-		return 0, fmt.Errorf("the offered file is unsigned, the present one is signed (if that is meant: zonebuild publish --unsigned %s)", apex)
+		return 0, false, fmt.Errorf("the offered file is unsigned, the present one is signed (if that is meant: zonebuild publish --unsigned %s)", apex)
 	}
 	if had.read {
-		if c, ok := soa.Compare(r.Serial, had.serial); !ok || c <= 0 {
-			return 0, fmt.Errorf("serial %d of the offered file is not ahead of the present %d", r.Serial, had.serial)
+		if had.lost && r.Serial == had.serial && digest(data) == had.content {
+			return r.Serial, r.Signed, nil // what was there comes back
 		}
-		return r.Serial, nil
+		if c, ok := soa.Compare(r.Serial, had.serial); !ok || c <= 0 {
+			return 0, false, fmt.Errorf("serial %d of the offered file is not ahead of the present %d", r.Serial, had.serial)
+		}
+		return r.Serial, r.Signed, nil
 	}
 	// Without a file to compare with, the server's memory has to do.
 	if served, err := p.served(apex); err == nil {
 		if c, ok := soa.Compare(r.Serial, served); !ok || c < 0 {
-			return 0, fmt.Errorf("serial %d of the offered file is behind the served %d", r.Serial, served)
+			return 0, false, fmt.Errorf("serial %d of the offered file is behind the served %d", r.Serial, served)
 		}
 	}
-	return r.Serial, nil
+	return r.Serial, r.Signed, nil
 }
 
 // checkWhole compares a file with the digest that the builder's first line

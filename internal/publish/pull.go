@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,8 +50,10 @@ type Pulled struct {
 	Serial    uint32      `json:"serial,omitempty"`   // of the file in To
 	Previous  uint32      `json:"previous,omitempty"` // serial that was replaced
 	Confirmed bool        `json:"confirmed"`
+	Restored  bool        `json:"restored,omitempty"` // the file was lost or damaged, and the last good one is back
 	Error     string      `json:"error,omitempty"`
 	Code      int         `json:"exit"`
+	News      bool        `json:"-"` // Error is not what the last run said
 }
 
 const (
@@ -103,6 +106,9 @@ func Pull(ctx context.Context, o PullOptions) ([]Pulled, error) {
 		p.take(z)
 	}
 	p.announce(pulls)
+	for _, z := range pulls {
+		z.News = p.news(z.Zone, z.Error)
+	}
 	return results(pulls), ctx.Err()
 }
 
@@ -137,8 +143,9 @@ type puller struct {
 // pull is one zone in it.
 type pull struct {
 	Pulled
-	reload bool // the server has to be told
-	digest string
+	reload    bool   // the server has to be told
+	installed bool   // the offered file is in place
+	digest    string // of the offered file
 }
 
 func results(pulls []*pull) []Pulled {
@@ -191,7 +198,7 @@ func (p *puller) take(z *pull) {
 	}
 	had := p.present(z.Zone, old, err == nil)
 	z.Serial = had.serial
-	if had.lost {
+	if had.good {
 		if old, err = p.restore(z, had); err != nil {
 			z.fail("put the lost file back: %s", err)
 			return
@@ -223,7 +230,9 @@ func (p *puller) restore(z *pull, had present) ([]byte, error) {
 		return nil, err
 	}
 	served, err := p.served(z.Zone)
-	z.reload = err == nil && served != had.serial || err != nil && !errors.Is(err, ErrNoServer)
+	// A server that is ahead keeps what it has in memory: a reload would take it back.
+	z.reload = err == nil && newer(had.serial, served) || err != nil && !errors.Is(err, ErrNoServer)
+	z.Restored = true
 	return good, durable.WriteFile(p.filePath(z.Zone), good, durable.Options{})
 }
 
@@ -237,7 +246,7 @@ func (p *puller) install(z *pull, data []byte, had present) error {
 	if _, err := staged.Write(data); err != nil {
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
 	}
-	serial, err := p.judge(z.Zone, staged.Path(), data, had)
+	serial, signed, err := p.judge(z.Zone, staged.Path(), data, had)
 	if err != nil {
 		z.reject("%s", err)
 		return err
@@ -245,9 +254,13 @@ func (p *puller) install(z *pull, data []byte, had present) error {
 	if err := p.Server.Check(p.ctx, z.Zone, staged.Path()); err != nil {
 		return fmt.Errorf("check the offered file: %w", err)
 	}
+	if err := p.writeSeen(z.Zone, seen{serial, signed, z.digest}); err != nil {
+		return err
+	}
 	if err := staged.Commit(time.Time{}); err != nil {
 		return err
 	}
+	z.installed = true
 	z.Previous, z.Serial = had.serial, serial
 	return nil
 }
@@ -256,7 +269,7 @@ func (p *puller) install(z *pull, data []byte, had present) error {
 // and reload, or with a server that was down, it may not be served yet.
 func (p *puller) settle(z *pull, had present) {
 	z.Action = PullUnchanged
-	if had.lost {
+	if z.Restored {
 		z.Action = PullRestored
 	}
 	served, err := p.served(z.Zone)
@@ -331,6 +344,10 @@ func (p *puller) confirmed(z *pull) {
 
 // keep makes the file in place the last good one.
 func (p *puller) keep(z *pull) {
+	good, err := p.readGood(z.Zone)
+	if is, _, why := durable.ReadFile(p.filePath(z.Zone), maxZoneFile); err == nil && why == nil && bytes.Equal(good, is) {
+		return
+	}
 	if err := durable.Copy(p.filePath(z.Zone), p.goodPath(z.Zone)); err != nil {
 		z.fail("keep the last good file: %s", err)
 	}
@@ -341,8 +358,8 @@ func (z *pull) unconfirmed(err error) {
 	if err == nil {
 		err = errors.New("no answer")
 	}
-	z.Code = cli.ExitFailed
-	z.Error = fmt.Sprintf("confirm serial %d: %s", z.Serial, err)
+	z.Code = cli.Worst(z.Code, cli.ExitFailed)
+	z.Error = strings.TrimPrefix(fmt.Sprintf("%s; confirm serial %d: %s", z.Error, z.Serial, err), "; ")
 }
 
 // putBack writes the last good file again, with a new modification time: the
@@ -350,7 +367,7 @@ func (z *pull) unconfirmed(err error) {
 // that it is not tried again.
 func (p *puller) putBack(z *pull) bool {
 	bad := z.Serial
-	if z.digest == "" { // it was in place when this run began
+	if !z.installed { // it was in place when this run began
 		if data, _, err := durable.ReadRegular(p.To, z.Zone.FileName(), maxZoneFile); err == nil {
 			z.digest = digest(data)
 		}

@@ -175,6 +175,84 @@ func TestPullRestores(t *testing.T) {
 	}
 }
 
+// TestPullNeverStepsBack: a newer file that was installed but never confirmed is
+// lost. Neither its predecessor nor an unsigned zone takes its place, and the
+// server keeps what it serves.
+func TestPullNeverStepsBack(t *testing.T) {
+	y := newYard(t)
+	one, two := y.sign(t, "a.test", 1), y.sign(t, "a.test", 2)
+	y.offer(t, "a.test", one)
+	y.want(t, "first", "a.test published 1")
+	y.offer(t, "a.test", two)
+	y.server.down = true
+	y.want(t, "unconfirmed", "a.test published 2")
+	y.server.down = false
+	y.server.serve("a.test", 2)
+	remove(t, y.o.To+"/a.test")
+	for what, offered := range map[string][]byte{"damaged": two[:len(two)/2], "the one before": one, "unsigned": zoneText("a.test", 3)} {
+		y.offer(t, "a.test", offered)
+		y.want(t, what, "a.test rejected 2")
+		if y.has(t, "a.test") != "" {
+			t.Errorf("%s: an older file took the place", what)
+		}
+	}
+	y.offer(t, "a.test", two)
+	y.want(t, "the same again", "a.test published 2")
+	if y.has(t, "a.test") != string(two) || strings.Contains(y.server.reloads(), "a.test|a.test|a.test|a.test") {
+		t.Errorf("%q", y.server.reloads())
+	}
+}
+
+// TestPullWritesNothing: when nothing is new, no file is touched, and what was said
+// is not said again.
+func TestPullWritesNothing(t *testing.T) {
+	y := newYard(t)
+	y.offer(t, "a.test", y.builder("a.test", 1))
+	y.want(t, "first", "a.test published 1")
+	stamps := func() (out []string) {
+		err := filepath.WalkDir(y.o.To, func(path string, e os.DirEntry, err error) error {
+			if info, err := e.Info(); err == nil && !e.IsDir() && e.Name() != "lock" {
+				out = append(out, fmt.Sprint(path, info.ModTime().UnixNano()))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	before := stamps()
+	y.want(t, "again", "a.test unchanged 1")
+	if after := stamps(); strings.Join(after, "\n") != strings.Join(before, "\n") {
+		t.Errorf("%q, before %q", after, before)
+	}
+	y.offer(t, "a.test", []byte("x\n"))
+	if all := y.want(t, "bad", "a.test rejected 1"); !all[0].News {
+		t.Error("a rejection is news")
+	}
+	if all := y.want(t, "bad again", "a.test rejected 1"); all[0].News {
+		t.Error("the same rejection is no news")
+	}
+}
+
+// TestPullDamagedMemory: a last good copy that is damaged, too, is not believed;
+// the offered file comes back.
+func TestPullDamagedMemory(t *testing.T) {
+	y := newYard(t)
+	file := y.builder("a.test", 5)
+	y.offer(t, "a.test", file)
+	y.want(t, "first", "a.test published 5")
+	for _, path := range []string{y.o.To + "/a.test", y.o.To + "/.pull/good/a.test"} {
+		if err := os.Truncate(path, 250); err != nil {
+			t.Fatal(err)
+		}
+	}
+	y.want(t, "both damaged", "a.test published 5")
+	if y.has(t, "a.test") != string(file) {
+		t.Error("the file is not back")
+	}
+}
+
 func TestPullNeverDeletes(t *testing.T) {
 	y := newYard(t)
 	y.offer(t, "a.test", zoneText("a.test", 1))
