@@ -1,0 +1,105 @@
+package validate_test
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"zonebuild/internal/domain"
+	"zonebuild/internal/validate"
+)
+
+// verdict is what a validating resolver says of a question.
+type verdict struct {
+	status validate.Status
+	exists validate.Existence
+}
+
+func (v verdict) String() string { return v.status.String() + ", " + v.exists.String() }
+
+func ask(t testing.TB, addr, name, typ string) (*dns.Msg, verdict) {
+	t.Helper()
+	q := new(dns.Msg)
+	number, ok := dns.StringToType[typ]
+	if !ok {
+		fmt.Sscanf(typ, "TYPE%d", &number)
+	}
+	q.SetQuestion(name, number)
+	q.SetEdns0(1232, true)
+	client := dns.Client{Net: "tcp", Timeout: 10 * time.Second}
+	m, _, err := client.Exchange(q, addr)
+	if err != nil {
+		t.Fatalf("ask %s %s: %v", name, typ, err)
+	}
+	var v verdict
+	switch {
+	case m.Rcode == dns.RcodeServerFailure:
+		return m, verdict{validate.Bogus, validate.Unknown}
+	case m.AuthenticatedData:
+		v.status = validate.Secure
+	default:
+		v.status = validate.Insecure
+	}
+	switch {
+	case m.Rcode == dns.RcodeNameError:
+		v.exists = validate.NXDomain
+	default:
+		v.exists = validate.NoData
+		for _, rr := range m.Answer {
+			if rr.Header().Rrtype == number {
+				v.exists = validate.Data
+			}
+		}
+	}
+	return m, v
+}
+
+// TestAgreesWithUnbound puts the same questions to this package and to a
+// validating Unbound that trusts the same key.
+func TestAgreesWithUnbound(t *testing.T) {
+	w := newWorld(t, plan())
+	oracle, resolver := w.unbound(), w.unbound()
+	sources := map[string]*validate.Validator{
+		"through unbound": w.validator(resolver.Addr()),
+		"from nsd":        w.direct(),
+	}
+	count := map[verdict]int{}
+	for _, zone := range w.names() {
+		for _, question := range questions() {
+			owner, typ, _ := strings.Cut(question, " ")
+			name := full(owner, zone)
+			m, want := ask(t, oracle.Addr(), name, typ)
+			for _, via := range slices.Sorted(maps.Keys(sources)) {
+				a := lookUp(t, sources[via], name, typ)
+				got := verdict{a.Status, a.Exists}
+				count[got]++
+				if got != want {
+					t.Errorf("%s, %s %s: %v (%s), unbound: %v %v", via, name, typ, got, a.Reason, want, ede(m))
+				}
+			}
+		}
+	}
+	t.Log(count)
+}
+
+func ede(m *dns.Msg) string {
+	if o := m.IsEdns0(); o != nil {
+		for _, e := range o.Option {
+			if e, ok := e.(*dns.EDNS0_EDE); ok {
+				return e.String()
+			}
+		}
+	}
+	return ""
+}
+
+var _ = net.JoinHostPort
+var _ = os.Getenv
+var _ = domain.Root
