@@ -96,8 +96,8 @@ func (j *job) ask(name domain.Name, typ uint16) (*message, error) {
 	if j.questions++; j.questions > maxQuestions {
 		return nil, fmt.Errorf("more than %d questions for one look-up", maxQuestions)
 	}
-	q := authority.Question(name, typ, true)
-	q.RecursionDesired, q.CheckingDisabled = true, true
+	q := question(name, typ)
+	q.CheckingDisabled = true
 	in, err := j.v.Resolver.Exchange(j.ctx, q)
 	switch {
 	case err != nil:
@@ -110,6 +110,17 @@ func (j *job) ask(name domain.Name, typ uint16) (*message, error) {
 		return nil, errors.New("the answer is cut short")
 	}
 	return &message{in.Rcode, sets(in.Answer), sets(in.Ns)}, nil
+}
+
+// question makes a question to a resolver. The name is spelled as miekg/dns
+// spells what it reads from the wire: package authority compares the spellings.
+func question(name domain.Name, typ uint16) *dns.Msg {
+	q := authority.Question(name, typ, true)
+	q.RecursionDesired = true
+	if spelled, _, err := dns.UnpackDomainName([]byte(name.Wire()), 0); err == nil {
+		q.Question[0].Name = spelled
+	}
+	return q
 }
 
 // sets sorts a section into RRsets. What has a foreign class, no sound name or no

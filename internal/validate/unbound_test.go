@@ -75,18 +75,41 @@ func TestAgreesWithUnbound(t *testing.T) {
 		for _, question := range questions() {
 			owner, typ, _ := strings.Cut(question, " ")
 			name := full(owner, zone)
+			t0 := time.Now()
 			m, want := ask(t, oracle.Addr(), name, typ)
+			if d := time.Since(t0); d > time.Second {
+				t.Logf("SLOW unbound %s %s %v", name, typ, d)
+			}
 			for _, via := range slices.Sorted(maps.Keys(sources)) {
+				t0 := time.Now()
 				a := lookUp(t, sources[via], name, typ)
+				if d := time.Since(t0); d > time.Second {
+					t.Logf("SLOW %s %s %s %v %v", via, name, typ, d, a.Reason)
+				}
 				got := verdict{a.Status, a.Exists}
 				count[got]++
-				if got != want {
-					t.Errorf("%s, %s %s: %v (%s), unbound: %v %v", via, name, typ, got, a.Reason, want, ede(m))
+				if got == want || explained(got, want, name, m) {
+					continue
 				}
+				t.Errorf("%s, %s %s: %v (%s), unbound: %v %v", via, name, typ, got, a.Reason, want, ede(m))
 			}
+
 		}
 	}
 	t.Log(count)
+}
+
+// explained lists the two kinds of answers of Unbound 1.17 that differ.
+func explained(got, want verdict, name string, m *dns.Msg) bool {
+	switch {
+	case want != verdict{validate.Bogus, validate.Unknown}:
+		return false
+	case strings.HasPrefix(name, "loop."): // SERVFAIL for aliases in a circle, whoever signed them
+		return got == verdict{validate.Indeterminate, validate.Unknown}
+	}
+	// It asks for a DS below a DNAME, where none can be, when it is asked for the
+	// CNAME that follows from it (RFC 6672 §5.3.1 makes that one secure).
+	return strings.Contains(ede(m), "DS got DNAME answer") && got == verdict{validate.Secure, validate.Data}
 }
 
 func ede(m *dns.Msg) string {

@@ -3,6 +3,7 @@ package validate_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"os"
@@ -145,24 +146,33 @@ func newWorld(t testing.TB, plan map[string]signing) *world {
 	slices.Reverse(names)
 	glue := map[string]string{} // of a zone's children
 	for _, name := range names {
-		n := domain.MustParse(name)
 		text := fmt.Sprintf("$ORIGIN %s\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 200\n@ NS ns\n", name) + content + glue[name]
 		signed, ds := w.sign(name, text, plan[name])
-		if err := os.WriteFile(filepath.Join(w.dir, n.FileName()), signed, 0o644); err != nil {
+		if err := os.WriteFile(w.file(name), signed, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if name == "." {
 			w.anchors = ds
 			break
 		}
-		up := n.Parent()
+		up := domain.MustParse(name).Parent()
 		for !slices.Contains(names, up.String()) {
 			up = up.Parent()
 		}
 		glue[up.String()] += fmt.Sprintf("%s NS ns.%s\nns.%s A 192.0.2.1\n%s\n", name, name, name, strings.Join(ds, "\n"))
 	}
-	w.nsd = lab.NSD(t, lab.NSDOptions{Dir: w.dir, Zones: names})
+	w.nsd = lab.NSD(t, lab.NSDOptions{
+		Dir: w.dir, Zones: slices.DeleteFunc(names, func(n string) bool { return n == "." }),
+		Config: fmt.Sprintf("zone:\n\tname: \".\"\n\tzonefile: %q\n", w.file(".")), // NSD expands %2 in a file's name
+	})
 	return w
+}
+
+func (w *world) file(zone string) string {
+	if zone == "." {
+		return filepath.Join(w.dir, "root")
+	}
+	return filepath.Join(w.dir, domain.MustParse(zone).FileName())
 }
 
 // names of the zones, parents first.
@@ -236,12 +246,12 @@ func (w *world) spoil(zone string, text []byte, what string) []byte {
 	p := dns.NewZoneParser(bytes.NewReader(text), zone, "")
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		if sig, is := rr.(*dns.RRSIG); is && dns.CanonicalName(sig.Hdr.Name) == dns.CanonicalName(name) && sig.TypeCovered == dns.StringToType[typ] {
-			b := []byte(sig.Signature)
-			b[10] ^= 3
-			if b[10] == '=' || b[10] < 'A' {
-				b[10] = 'Q'
+			b, err := base64.StdEncoding.DecodeString(sig.Signature)
+			if err != nil {
+				w.t.Fatal(err)
 			}
-			sig.Signature, found = string(b), true
+			b[10] ^= 1
+			sig.Signature, found = base64.StdEncoding.EncodeToString(b), true
 		}
 		fmt.Fprintln(&out, rr)
 	}
