@@ -98,7 +98,11 @@ func (j *job) ask(name domain.Name, typ uint16) (*message, error) {
 	}
 	q := question(name, typ)
 	q.CheckingDisabled = true
-	in, err := j.v.Resolver.Exchange(j.ctx, q)
+	return read(j.v.Resolver.Exchange(j.ctx, q))
+}
+
+// read takes an answer apart. Errors: it is none.
+func read(in *dns.Msg, err error) (*message, error) {
 	switch {
 	case err != nil:
 		return nil, err

@@ -61,7 +61,7 @@ func (j *job) hop(name domain.Name, typ uint16) hop {
 	if told.status != Secure || h.status != Bogus {
 		return h
 	}
-	if z := j.zoneOf(home); z != told {
+	if z := j.zoneOf(home); z != told && z.status != Bogus { // the first reason is nearer to the fault
 		return j.judge(m, f, z)
 	}
 	return h

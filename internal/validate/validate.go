@@ -156,14 +156,10 @@ func (v *Validator) LookUp(ctx context.Context, name domain.Name, typ uint16) (A
 	if err := askable(name, typ); err != nil {
 		return Answer{}, fmt.Errorf("look up %s %s: %w", name, typeName(typ), err)
 	}
-	timeout := v.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
-	inner, cancel := context.WithTimeout(ctx, timeout)
+	inner, cancel := context.WithTimeout(ctx, timeoutOr(v.Timeout))
 	defer cancel()
 	j := &job{v: v, ctx: inner}
-	a := j.follow(name, typ)
+	a := follow(name, typ, j.hop)
 	if err := ctx.Err(); err != nil {
 		return Answer{}, fmt.Errorf("look up %s %s: %w", name, typeName(typ), err)
 	}
@@ -184,12 +180,12 @@ func askable(name domain.Name, typ uint16) error {
 func typeName(typ uint16) string { return dns.Type(typ).String() }
 
 // follow goes from alias to alias.
-func (j *job) follow(name domain.Name, typ uint16) Answer {
+func follow(name domain.Name, typ uint16, next func(domain.Name, uint16) hop) Answer {
 	a := Answer{Status: Secure, Name: name}
 	seen := map[domain.Name]bool{name: true}
 	ttl := ^uint32(0)
 	for {
-		h := j.hop(a.Name, typ)
+		h := next(a.Name, typ)
 		a.take(h, &ttl)
 		if h.status >= Indeterminate {
 			return a

@@ -346,3 +346,21 @@ func lookUp(t testing.TB, s validate.Source, name string, typ string) validate.A
 	}
 	return a
 }
+
+func zoneRecords(t testing.TB, file, zone string) []dns.RR {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var out []dns.RR
+	p := dns.NewZoneParser(f, zone, "")
+	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+		out = append(out, rr)
+	}
+	if p.Err() != nil {
+		t.Fatal(p.Err())
+	}
+	return out
+}
