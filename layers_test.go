@@ -47,11 +47,12 @@ func floors() map[string]int {
 // sameFloor lists the imports between two rooms of one floor that are meant.
 func sameFloor() map[string][]string {
 	return map[string][]string{
-		"internal/cli":    {"internal/diag"},
-		"internal/config": {"internal/diag", "internal/domain", "internal/durable"},
-		"internal/lab":    {"internal/diag", "internal/domain"},
-		"zone":            {"internal/rrset"},
-		"internal/nsd":    {"internal/publish"}, // it meets publish's Server
+		"internal/cli":      {"internal/diag"},
+		"internal/config":   {"internal/diag", "internal/domain", "internal/durable"},
+		"internal/lab":      {"internal/diag", "internal/domain"},
+		"zone":              {"internal/rrset"},
+		"internal/nsd":      {"internal/publish"},   // it meets publish's Server
+		"internal/validate": {"internal/authority"}, // it asks through it
 	}
 }
 
