@@ -285,3 +285,82 @@ func TestSerialTimes(t *testing.T) {
 		}
 	}
 }
+
+// hashedNSEC3 is a record that matches a name, or that covers it alone.
+func hashedNSEC3(t testing.TB, name string, covers bool, types string) dns.RR {
+	t.Helper()
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+	owner := dns.HashName(name, dns.SHA1, 0, "")
+	next := []byte(owner)
+	next[len(next)-1] = digits[(strings.IndexByte(digits, next[len(next)-1])+1)%len(digits)]
+	if last := len(owner) - 1; covers {
+		owner = owner[:last-1] + "00"
+		next[last-1], next[last] = 'V', 'V'
+	}
+	return rr(t, fmt.Sprintf("%s.a.test. 300 IN NSEC3 1 0 0 - %s %s", owner, next, types))
+}
+
+// TestProofsOfTheWrongPlace: records that the zone did sign, and that do not say
+// what they are used for.
+func TestProofsOfTheWrongPlace(t *testing.T) {
+	s := newSigner(t)
+	deny := func(rrs ...dns.RR) *dns.Msg {
+		m := new(dns.Msg)
+		for _, rr := range rrs {
+			m.Ns = append(m.Ns, rr, s.sign(rr))
+		}
+		return m
+	}
+	expanded := deny(rr(t, "*.wild.a.test. 300 IN NSEC a.test. TXT RRSIG NSEC"))
+	for _, rr := range expanded.Ns {
+		rr.Header().Name = "www.wild.a.test."
+	}
+	for _, tt := range []struct {
+		what, name string
+		proof      *dns.Msg
+		want       Status
+		reason     string
+	}{
+		{"an NSEC made from a wildcard", "www.wild.a.test.", expanded, Bogus, "www.wild.a.test. A is absent, and no NSEC or NSEC3 proves it"},
+		{"NSEC3 above, of a name", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "A RRSIG"), hashedNSEC3(t, "www.sub.a.test.", true, "A"), hashedNSEC3(t, "*.sub.a.test.", true, "A")), Secure, ""},
+		{"NSEC3 above, of a delegation", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "NS"), hashedNSEC3(t, "www.sub.a.test.", true, "A"), hashedNSEC3(t, "*.sub.a.test.", true, "A")), Bogus, "its NSEC3 is that of a delegation or a DNAME above it"},
+		{"NSEC3 above, of a DNAME", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "DNAME RRSIG"), hashedNSEC3(t, "www.sub.a.test.", true, "A"), hashedNSEC3(t, "*.sub.a.test.", true, "A")), Bogus, "its NSEC3 is that of a delegation or a DNAME above it"},
+		{"NSEC3 without the wildcard's", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "A RRSIG"), hashedNSEC3(t, "www.sub.a.test.", true, "A")), Bogus, "no NSEC or NSEC3 proves it"},
+		{"NSEC3 without the next closer name's", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "A RRSIG"), hashedNSEC3(t, "*.sub.a.test.", true, "A")), Bogus, "no NSEC or NSEC3 proves it"},
+		{"NSEC3 of a delegation for its data", "sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "NS")), Bogus, "the NSEC3 of sub.a.test. does not prove it"},
+	} {
+		b := book{"a.test. DNSKEY": answer(s.key, s.sign(s.key)), tt.name + " A": tt.proof}
+		a, err := s.validator(b).LookUp(t.Context(), domain.MustParse(tt.name), dns.TypeA)
+		if err != nil || a.Status != tt.want || !strings.Contains(a.Reason, tt.reason) {
+			t.Errorf("%s: %s, %s (%s), %v", tt.what, a.Status, a.Exists, a.Reason, err)
+		}
+	}
+}
+
+// TestKeysThatMayNotSign: a key of the DS set that is revoked, or not for zones,
+// and a key set that the key of the DS did not sign.
+func TestKeysThatMayNotSign(t *testing.T) {
+	for _, tt := range []struct {
+		flags    uint16
+		protocol uint8
+		want     Status
+	}{
+		{257, 3, Secure}, {256, 3, Secure}, {257 | dns.REVOKE, 3, Bogus}, {1, 3, Bogus}, {257, 2, Bogus},
+	} {
+		s := newSigner(t)
+		s.key.Flags, s.key.Protocol = tt.flags, tt.protocol
+		www := rr(t, "www.a.test. 300 IN A 192.0.2.1")
+		b := book{"a.test. DNSKEY": answer(s.key, s.sign(s.key)), "www.a.test. A": answer(www, s.sign(www))}
+		a, err := s.validator(b).LookUp(t.Context(), domain.MustParse("www.a.test"), dns.TypeA)
+		if err != nil || a.Status != tt.want {
+			t.Errorf("flags %d, protocol %d: %s (%s), %v", tt.flags, tt.protocol, a.Status, a.Reason, err)
+		}
+	}
+	s, thief := newSigner(t), newSigner(t)
+	www := rr(t, "www.a.test. 300 IN A 192.0.2.66")
+	b := book{"a.test. DNSKEY": answer(s.key, thief.key, thief.sign(s.key, thief.key)), "www.a.test. A": answer(www, thief.sign(www))}
+	a, err := s.validator(b).LookUp(t.Context(), domain.MustParse("www.a.test"), dns.TypeA)
+	if want := fmt.Sprintf("DNSKEY of a.test.: no usable DNSKEY %d for the RRSIG", thief.key.KeyTag()); err != nil || a.Status != Bogus || a.Reason != want {
+		t.Errorf("keys signed by another: %s (%s), %v", a.Status, a.Reason, err)
+	}
+}
