@@ -327,6 +327,8 @@ func TestProofsOfTheWrongPlace(t *testing.T) {
 		{"NSEC3 above, of a DNAME", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "DNAME RRSIG"), hashedNSEC3(t, "www.sub.a.test.", true, "A"), hashedNSEC3(t, "*.sub.a.test.", true, "A")), Bogus, "its NSEC3 is that of a delegation or a DNAME above it"},
 		{"NSEC3 without the wildcard's", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "A RRSIG"), hashedNSEC3(t, "www.sub.a.test.", true, "A")), Bogus, "no NSEC or NSEC3 proves it"},
 		{"NSEC3 without the next closer name's", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "A RRSIG"), hashedNSEC3(t, "*.sub.a.test.", true, "A")), Bogus, "no NSEC or NSEC3 proves it"},
+		{"NSEC3 of a wildcard that has the type", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "A RRSIG"), hashedNSEC3(t, "www.sub.a.test.", true, "A"), hashedNSEC3(t, "*.sub.a.test.", false, "A RRSIG")), Bogus, "the NSEC3 of *.sub.a.test. does not prove it"},
+		{"NSEC3 of a wildcard that has not", "www.sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "A RRSIG"), hashedNSEC3(t, "www.sub.a.test.", true, "A"), hashedNSEC3(t, "*.sub.a.test.", false, "TXT RRSIG")), Secure, ""},
 		{"NSEC3 of a delegation for its data", "sub.a.test.", deny(hashedNSEC3(t, "sub.a.test.", false, "NS")), Bogus, "the NSEC3 of sub.a.test. does not prove it"},
 	} {
 		b := book{"a.test. DNSKEY": answer(s.key, s.sign(s.key)), tt.name + " A": tt.proof}
@@ -362,5 +364,22 @@ func TestKeysThatMayNotSign(t *testing.T) {
 	a, err := s.validator(b).LookUp(t.Context(), domain.MustParse("www.a.test"), dns.TypeA)
 	if want := fmt.Sprintf("DNSKEY of a.test.: no usable DNSKEY %d for the RRSIG", thief.key.KeyTag()); err != nil || a.Status != Bogus || a.Reason != want {
 		t.Errorf("keys signed by another: %s (%s), %v", a.Status, a.Reason, err)
+	}
+}
+
+// TestDSOfAWildcard: no zone begins at a name that a wildcard stands for.
+func TestDSOfAWildcard(t *testing.T) {
+	s := newSigner(t)
+	wild := rr(t, "*.a.test. 300 IN DS 1 13 2 "+strings.Repeat("ab", 32))
+	proof := rr(t, "a.test. 300 IN NSEC a.test. NS SOA RRSIG NSEC DNSKEY")
+	m := answer(wild, s.sign(wild))
+	for _, rr := range m.Answer {
+		rr.Header().Name = "www.a.test."
+	}
+	m.Ns = []dns.RR{proof, s.sign(proof)}
+	b := book{"a.test. DNSKEY": answer(s.key, s.sign(s.key)), "www.a.test. DS": m, "www.a.test. A": answer(rr(t, "www.a.test. 300 IN A 192.0.2.1"))}
+	a, err := s.validator(b).LookUp(t.Context(), domain.MustParse("www.a.test"), dns.TypeA)
+	if want := "DS of www.a.test. comes from a wildcard"; err != nil || a.Status != Bogus || a.Reason != want {
+		t.Errorf("%s (%s), %v", a.Status, a.Reason, err)
 	}
 }
