@@ -60,7 +60,9 @@ func (k Kind) String() string {
 }
 
 // known reports whether all three numbers have a meaning (RFC 6698, RFC 7671).
-func (k Kind) known() bool { return k.Usage <= DANEEE && k.Selector <= SPKI && k.MatchingType <= SHA512 }
+func (k Kind) known() bool {
+	return k.Usage <= DANEEE && k.Selector <= SPKI && k.MatchingType <= SHA512
+}
 
 // anchors reports whether a record of this kind names a trust anchor (TA) and
 // so never the server's own certificate (RFC 7671 §5.2).

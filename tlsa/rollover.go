@@ -1,0 +1,314 @@
+package tlsa
+
+import (
+	"slices"
+	"time"
+)
+
+// runClocks finds which records every cache has by now.
+func (s *stepper) runClocks() {
+	for i := range s.st.Records {
+		t := &s.st.Records[i]
+		at := s.publishedAt(t)
+		t.Ready = !at.IsZero() && !s.now.Before(s.readyAt(at))
+		t.Promised = t.Promised || t.Ready && slices.Contains(s.staged, t.Record)
+		t.Surprise = t.Surprise && !t.Ready
+	}
+}
+
+// leave notes which records no file asks for, and which are live.
+func (s *stepper) leave() {
+	for i := range s.st.Records {
+		t := &s.st.Records[i]
+		switch {
+		case s.isWanted(t.Record) && !s.isLeftover(t.Record):
+			t.Left = time.Time{}
+		case t.Left.IsZero() && !s.broken:
+			t.Left = s.now
+		}
+		live := s.isLive(t.Record)
+		if live && !t.Live && !t.Ready && !s.firstRRset() {
+			t.Surprise = true
+		}
+		if !s.broken || live {
+			t.Live, t.Surprise = live, t.Surprise && live
+		}
+		if live && t.FirstLive.IsZero() {
+			t.FirstLive = s.now
+		}
+		if file := s.fileOf(t.Record); file != "" {
+			t.File = file
+		}
+	}
+}
+
+// firstRRset reports whether nothing was published before the present records.
+func (s *stepper) firstRRset() bool {
+	return !slices.ContainsFunc(s.st.Records, func(t Tracked) bool { return t.Live || !t.Left.IsZero() })
+}
+
+// isLeftover reports whether a record is of a kind that the map does not ask
+// for: the other digest, which goes as a whole.
+func (s *stepper) isLeftover(r Record) bool {
+	return !slices.Contains(s.kinds, r.Kind) && !s.heldBack(r)
+}
+
+// heldBack reports whether a record stands for one of the asked kind.
+func (s *stepper) heldBack(r Record) bool {
+	return r.MatchingType != Full && s.isWanted(r) && !slices.ContainsFunc(slices.Concat(append(s.live, s.next)...), func(o Record) bool {
+		return o.Usage == r.Usage && o.Selector == r.Selector && slices.Contains(s.kinds, o.Kind)
+	})
+}
+
+// withdraw ends records: those that the operator retires, and those that no
+// address of the host needs any more.
+func (s *stepper) withdraw() {
+	if s.broken {
+		if s.Marks.Retire {
+			s.warnf(nil, "tlsa-retire", "nothing is retired while a file of this owner cannot be read")
+		}
+		return
+	}
+	gone := map[Record]bool{}
+	for _, t := range s.st.Records {
+		if !t.Left.IsZero() && (s.mayGo(t) || s.retired(t)) {
+			gone[t.Record] = true
+		}
+	}
+	// A digest goes as a whole (RFC 7671 §8.3).
+	for _, t := range s.st.Records {
+		if !gone[t.Record] && !slices.Contains(s.kinds, t.Record.Kind) {
+			for r := range gone {
+				if r.Kind == t.Record.Kind {
+					delete(gone, r)
+				}
+			}
+		}
+	}
+	s.st.Records = slices.DeleteFunc(s.st.Records, func(t Tracked) bool { return gone[t.Record] })
+	if len(gone) == 0 {
+		return
+	}
+	for i := range s.live {
+		s.live[i] = slices.DeleteFunc(s.live[i], func(r Record) bool { return gone[r] })
+	}
+	s.next = slices.DeleteFunc(s.next, func(r Record) bool { return gone[r] })
+	s.staged = slices.DeleteFunc(s.staged, func(r Record) bool { return gone[r] })
+}
+
+// mayGo reports whether every server shows the live records, and every address
+// of the host was seen serving them, and nothing else, after the record was
+// last asked for, and Grace ago.
+func (s *stepper) mayGo(t Tracked) bool {
+	if !s.superseded(t) || s.st.LiveSince.IsZero() || s.now.Before(latest(s.st.LiveSince, t.Left).Add(s.Params.Grace)) {
+		return false
+	}
+	if slices.ContainsFunc(s.st.Hosts, func(v HostSight) bool { return v.At.Before(t.Left) }) {
+		return false
+	}
+	for _, of := range s.live {
+		for _, r := range of {
+			if l := s.st.tracked(r); !slices.Contains(s.Hand, r) && (l == nil || l.Left.IsZero() && s.publishedAt(l).IsZero()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// superseded reports whether nobody can be about to deploy the key of a record:
+// a newer key went live in its file, or the key is the live one by another
+// record, or it was never more than announced. An older key that comes back to
+// its file proves nothing, as whoever writes there could take a key away from
+// hosts that get it late.
+func (s *stepper) superseded(t Tracked) bool {
+	if t.FirstLive.IsZero() && !t.Promised {
+		return true
+	}
+	same := false
+	for _, v := range s.st.Hosts {
+		for _, chain := range v.Chains {
+			if slices.Contains(chain, t.Record) {
+				if !intersect(chain, s.liveRecords()) {
+					return false
+				}
+				same = true
+			}
+		}
+	}
+	since := t.FirstLive
+	if since.IsZero() {
+		since = t.Added
+	}
+	newer, lines := 0, 0
+	for i, of := range s.live {
+		if t.File != "" && s.files[i] != t.File && slices.Contains(s.files, t.File) {
+			continue
+		}
+		lines++
+		if slices.ContainsFunc(of, func(r Record) bool { l := s.st.tracked(r); return l != nil && l.FirstLive.After(since) }) {
+			newer++
+		}
+	}
+	return same || lines > 0 && newer == lines
+}
+
+// fileOf is the CERTFILE of the line that asks for a record; "" if none does.
+func (s *stepper) fileOf(r Record) string {
+	for i, of := range s.live {
+		if slices.Contains(of, r) {
+			return s.files[i]
+		}
+	}
+	return s.nextOf[r]
+}
+
+// retired reports whether the operator ends a record, and nobody is seen who
+// needs it.
+func (s *stepper) retired(t Tracked) bool {
+	if !s.Marks.Retire {
+		return false
+	}
+	for _, v := range s.st.Hosts {
+		for _, chain := range v.Chains {
+			needs := slices.Contains(chain, t.Record) && !slices.ContainsFunc(chain, s.isWanted)
+			if needs && !s.Marks.Accept {
+				s.warnf(nil, "tlsa-retire", "%s is not retired: %s serves its key (`tlsa accept` retires it all the same)", short(t.Record), v.Addr)
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// add takes up what the files ask for.
+func (s *stepper) add() {
+	established := len(s.st.Records) > 0
+	for _, r := range s.liveRecords() {
+		s.track(r, true, established)
+	}
+	for _, r := range s.next {
+		s.track(r, false, established)
+	}
+}
+
+func (s *stepper) track(r Record, live, established bool) {
+	if s.st.tracked(r) != nil {
+		return
+	}
+	if len(s.st.Records) >= MaxRecords {
+		s.warnf(nil, "tlsa-full", "%s is not published: %d records stand here already; see which may go with `tlsa retire`", short(r), MaxRecords)
+		return
+	}
+	s.st.Records = append(s.st.Records, Tracked{Record: r, Added: s.now, File: s.fileOf(r), Live: live, Surprise: live && established})
+	if live {
+		s.st.Records[len(s.st.Records)-1].FirstLive = s.now
+	}
+}
+
+// guard goes back to the records before when the new ones fit no key that is
+// served and none that is staged; at a new owner, all that is served must fit.
+func (s *stepper) guard(before []Tracked) {
+	fresh := func(t Tracked) bool {
+		return !slices.ContainsFunc(before, func(b Tracked) bool { return b.Record == t.Record })
+	}
+	if !slices.ContainsFunc(s.st.Records, fresh) {
+		return
+	}
+	fits := func(chain []Record) bool {
+		return slices.ContainsFunc(chain, func(r Record) bool { return s.st.tracked(r) != nil || slices.Contains(s.Hand, r) })
+	}
+	matched, bad := 0, ""
+	for _, v := range s.hosts {
+		for _, chain := range v.Chains {
+			if fits(chain) {
+				matched++
+			} else {
+				bad = v.Addr.String()
+			}
+		}
+	}
+	isNew := len(before) == 0
+	switch {
+	case len(s.hosts) == 0:
+		if isNew {
+			s.warnf(nil, "tlsa-unseen", "first published without a look at what the host serves")
+		}
+		return
+	case s.Marks.Accept, isNew && bad == "", !isNew && (matched > 0 || len(s.next) > 0):
+		return
+	}
+	s.warnf(nil, "tlsa-guard", "not published: %s serves a key that none of the files holds; put its certificate there, or `zonebuild tlsa accept %s %d`",
+		bad, s.Group.Host, s.Group.Port)
+	s.guarded = true
+	s.st.Records = before
+}
+
+// publishedAt is when the last server began to show a record; zero if one does
+// not, or if that is not known.
+func (s *stepper) publishedAt(t *Tracked) time.Time {
+	if !t.In {
+		return time.Time{}
+	}
+	at, asked := t.Restart, false
+	for _, v := range s.st.Servers {
+		if v.NoRoute {
+			continue
+		}
+		since, seen := t.seenOn(v.Addr)
+		switch {
+		case seen:
+			at, asked = latest(at, since), true
+		case !v.At.IsZero() && !slices.Contains(v.Records, t.Record): // it answered without
+			return time.Time{}
+		case !t.ByHand.IsZero():
+			at, asked = latest(at, t.ByHand), true
+		case !s.Params.Clock:
+			return time.Time{}
+		}
+	}
+	switch {
+	case s.Params.Clock && t.ByHand.IsZero():
+		if t.Confirmed.IsZero() {
+			return time.Time{}
+		}
+		if arrived := t.Confirmed.Add(s.Params.Propagate); !s.now.Before(arrived) {
+			return latest(at, arrived)
+		}
+		return time.Time{}
+	case !t.ByHand.IsZero():
+		return latest(at, t.ByHand)
+	case !asked || len(s.st.Servers) == 0:
+		return time.Time{}
+	}
+	return at
+}
+
+// readyAt is when every cache has a record that the servers show since t.
+func (s *stepper) readyAt(t time.Time) time.Time {
+	var at time.Time
+	for _, v := range s.st.TTLs {
+		from := v.Until
+		if from.After(t) {
+			from = t
+		}
+		at = latest(at, from.Add(s.wait(v.TTL)))
+	}
+	return latest(at, t)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// short names a record in a message.
+func short(r Record) string {
+	text := r.String()
+	if len(text) > 24 {
+		text = text[:22] + "…"
+	}
+	return text
+}

@@ -1,0 +1,218 @@
+package tlsa
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// takePublished follows what stands in the published zone.
+func (s *stepper) takePublished() {
+	ours := slices.DeleteFunc(slices.Clone(s.Published.Records), func(r Record) bool { return slices.Contains(s.Hand, r) && !s.isWanted(r) })
+	if len(s.Hand) > 0 {
+		s.warnf(nil, "tlsa-hand-written", "%d TLSA records are written by hand at this owner: they stand beside those of the map", len(s.Hand))
+	}
+	s.st.Records = slices.DeleteFunc(s.st.Records, func(t Tracked) bool { return slices.Contains(s.Hand, t.Record) && !s.isWanted(t.Record) })
+	lost := s.st.Phase == "" && len(ours) > 0
+	if lost {
+		s.warnf(nil, "tlsa-state-lost", "nothing is known of the published records: nothing is withdrawn, and all clocks begin now")
+		s.st.extend(MaxTTL, s.now) // whatever it was before
+	}
+	for i := range s.st.Records {
+		t := &s.st.Records[i]
+		in := slices.Contains(ours, t.Record)
+		if t.In && !in {
+			t.restart()
+		}
+		t.In = in
+	}
+	for _, r := range ours {
+		if s.st.tracked(r) == nil {
+			s.st.Records = append(s.st.Records, Tracked{
+				Record: r, Added: s.now, In: true, Live: lost && s.isLive(r), Promised: true, FirstLive: s.now, Restart: s.now,
+			})
+		}
+	}
+	if s.Published.TTL > s.st.TTL && s.st.TTL > 0 {
+		for i := range s.st.Records {
+			s.st.Records[i].Restart = s.now
+		}
+	}
+	if s.Published.Confirmed {
+		for i := range s.st.Records {
+			if t := &s.st.Records[i]; t.In && t.Confirmed.IsZero() {
+				t.Confirmed = s.now
+			}
+		}
+	}
+}
+
+// takeServers notes which authoritative server shows which record since when.
+func (s *stepper) takeServers() {
+	for _, o := range s.Observed.Servers {
+		i := slices.IndexFunc(s.st.Servers, func(v ServerSight) bool { return v.Addr == o.Addr })
+		if i < 0 {
+			i = len(s.st.Servers)
+			s.st.Servers = append(s.st.Servers, ServerSight{Addr: o.Addr})
+		}
+		v := &s.st.Servers[i]
+		if v.NoRoute = o.Reach == NoRoute; o.Reach != Answered {
+			continue
+		}
+		v.At, v.TTL, v.Records = s.now, o.TTL, o.Records
+		for j := range s.st.Records {
+			t := &s.st.Records[j]
+			_, known := t.seenOn(o.Addr)
+			switch has := slices.Contains(o.Records, t.Record); {
+			case has && !known:
+				t.Seen = append(t.Seen, ServerSince{o.Addr, s.now})
+			case !has:
+				t.forget(o.Addr)
+				t.ByHand = time.Time{}
+			}
+		}
+	}
+	if !s.Observed.ServersKnown {
+		return
+	}
+	gone := func(a netip.AddrPort) bool {
+		return !slices.ContainsFunc(s.Observed.Servers, func(o ServerSeen) bool { return o.Addr == a })
+	}
+	s.st.Servers = slices.DeleteFunc(s.st.Servers, func(v ServerSight) bool { return gone(v.Addr) })
+	for i := range s.st.Records {
+		t := &s.st.Records[i]
+		t.Seen = slices.DeleteFunc(t.Seen, func(v ServerSince) bool { return gone(v.Addr) })
+	}
+}
+
+// takeHosts notes which records match what each address of the host serves.
+func (s *stepper) takeHosts() {
+	if s.Group.Lines[0].ProbeOff {
+		s.st.Hosts = nil
+		return
+	}
+	for _, o := range s.Observed.Hosts {
+		i := slices.IndexFunc(s.st.Hosts, func(v HostSight) bool { return v.Addr == o.Addr })
+		if i < 0 {
+			i = len(s.st.Hosts)
+			s.st.Hosts = append(s.st.Hosts, HostSight{Addr: o.Addr})
+		}
+		if o.Reach != Answered || len(o.Chains) == 0 {
+			continue
+		}
+		at := o.At
+		if at.After(s.Now) || at.IsZero() {
+			at = s.Now
+		}
+		v := HostSight{Addr: o.Addr, At: at}
+		for _, chain := range o.Chains {
+			v.Chains = append(v.Chains, s.matching(chain))
+		}
+		s.st.Hosts[i] = v
+		s.hosts = append(s.hosts, v)
+	}
+	if s.Observed.HostsKnown {
+		s.st.Hosts = slices.DeleteFunc(s.st.Hosts, func(v HostSight) bool {
+			return !slices.ContainsFunc(s.Observed.Hosts, func(o HostSeen) bool { return o.Addr == v.Addr })
+		})
+	}
+}
+
+// matching gives the records, present and wanted, that match a served chain.
+func (s *stepper) matching(ders [][]byte) []Record {
+	chain := newChain(ders)
+	var out []Record
+	try := func(r Record) {
+		if !slices.Contains(out, r) && chain.depth(r) >= 0 {
+			out = append(out, r)
+		}
+	}
+	for _, t := range s.st.Records {
+		try(t.Record)
+	}
+	for _, list := range append(slices.Clone(s.live), s.next, s.Hand) {
+		for _, r := range list {
+			try(r)
+		}
+	}
+	slices.SortFunc(out, compareRecords)
+	return out
+}
+
+// takeTTLs keeps the history of TTLs (RFC 7671 §8: RRsets in caches count).
+func (s *stepper) takeTTLs() {
+	until, unseen := s.now, false
+	if s.Params.Clock {
+		until = s.now.Add(s.Params.Propagate)
+	}
+	if len(s.Published.Records) > 0 {
+		s.st.extend(s.Published.TTL, until)
+		s.st.TTL = s.Published.TTL
+	}
+	for _, v := range s.st.Servers {
+		if v.At.IsZero() {
+			unseen = unseen || !v.NoRoute
+			continue
+		}
+		s.st.extend(v.TTL, s.now)
+	}
+	for i := range s.st.TTLs {
+		if unseen && !s.Params.Clock { // it may serve any of them
+			s.st.extend(s.st.TTLs[i].TTL, s.now)
+		}
+	}
+	s.st.TTLs = slices.DeleteFunc(s.st.TTLs, func(v TTLSpan) bool { return !s.now.Before(v.Until.Add(s.wait(v.TTL))) })
+}
+
+// wait is K TTLs and the jitter.
+func (s *stepper) wait(ttl uint32) time.Duration {
+	return time.Duration(s.Params.K)*time.Duration(ttl)*time.Second + s.Params.Jitter
+}
+
+func (s *stepper) markSeen() {
+	if !s.Marks.Seen {
+		return
+	}
+	for i := range s.st.Records {
+		if t := &s.st.Records[i]; t.In && t.ByHand.IsZero() {
+			t.ByHand = s.now
+		}
+	}
+}
+
+// settleLive finds since when every address of the host serves the keys of the
+// files, and nothing else.
+func (s *stepper) settleLive() {
+	live := s.liveRecords()
+	switch {
+	case s.broken || !s.allServe():
+		s.st.LiveSince, s.st.LiveOf = time.Time{}, nil
+	case s.st.LiveSince.IsZero() || !slices.Equal(live, s.st.LiveOf):
+		s.st.LiveSince, s.st.LiveOf = s.now, live
+	}
+}
+
+func (s *stepper) allServe() bool {
+	if !s.Observed.HostsKnown || len(s.st.Hosts) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(s.st.Hosts, func(v HostSight) bool { return !s.serves(v) })
+}
+
+// serves reports whether an address was last seen with each live key, in one
+// of its chains, and with no chain of another key.
+func (s *stepper) serves(v HostSight) bool {
+	if v.At.IsZero() || len(v.Chains) == 0 {
+		return false
+	}
+	for _, of := range s.live {
+		if !slices.ContainsFunc(v.Chains, func(chain []Record) bool { return intersect(chain, of) }) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(v.Chains, func(chain []Record) bool { return !intersect(chain, s.liveRecords()) })
+}
+
+func intersect(a, b []Record) bool {
+	return slices.ContainsFunc(a, func(r Record) bool { return slices.Contains(b, r) })
+}

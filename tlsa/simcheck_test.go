@@ -1,0 +1,182 @@
+package tlsa
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"testing"
+	"time"
+)
+
+// violation is the first client that fails without an excuse, or "".
+func (s *simulation) violation() string {
+	ok := map[[2]int]bool{} // by version and key
+	for i, v := range s.versions {
+		for k := range s.fresh {
+			ok[[2]int{i, k}] = len(v.records) == 0 || accepts(v, s.chains[k][0])
+		}
+	}
+	for si, server := range s.servers {
+		for i, l := range server.log {
+			if i > 0 && l.version == 0 {
+				return fmt.Sprintf("server %d: no records from second %d on", si, l.from)
+			}
+		}
+	}
+	for hi, h := range s.hosts {
+		for i, l := range h.log {
+			until := int64(math.MaxInt64)
+			if i+1 < len(h.log) {
+				until = h.log[i+1].from
+			}
+			// A client that asked before everywhere has no right to a surprise.
+			everywhere := int64(math.MinInt64)
+			if l.surprise {
+				everywhere = s.everywhere(ok, l.key, l.from)
+			}
+			for si, server := range s.servers {
+				for j, given := range server.log {
+					end := int64(simYear)
+					if j+1 < len(server.log) {
+						end = server.log[j+1].from
+					}
+					asked := max(given.from, everywhere) // earliest; the latest is before end
+					ttl := s.versions[given.version].ttl
+					if ok[[2]int{given.version, l.key}] || asked >= end || end-1+ttl < l.from || asked >= until {
+						continue
+					}
+					return fmt.Sprintf("address %d serves key %d (surprise %t) from second %d to %d; server %d gave version %d (TTL %d), which does not match, from %d to %d",
+						hi, l.key, l.surprise, l.from, until, si, given.version, ttl, given.from, end)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// everywhere is since when all servers give versions that match a key: the
+// beginning of the stretch that holds an instant, or that begins first after it.
+func (s *simulation) everywhere(ok map[[2]int]bool, key int, at int64) int64 {
+	var turns []int64
+	for _, server := range s.servers {
+		for _, l := range server.log {
+			turns = append(turns, l.from)
+		}
+	}
+	slices.Sort(turns)
+	since, holds := int64(math.MaxInt64), false
+	for _, t := range slices.Compact(turns) {
+		now := true
+		for _, server := range s.servers {
+			i := len(server.log) - 1
+			for server.log[i].from > t {
+				i--
+			}
+			now = now && server.log[i].version > 0 && ok[[2]int{server.log[i].version, key}]
+		}
+		switch {
+		case now && !holds:
+			if t > at {
+				if since == math.MaxInt64 {
+					since = t
+				}
+				return since
+			}
+			since = t
+		case !now && t <= at:
+			since = math.MaxInt64
+		case !now && since != math.MaxInt64:
+			return since
+		}
+		holds = now
+	}
+	return since
+}
+
+func seeds() uint64 {
+	if testing.Short() {
+		return 50
+	}
+	return 400
+}
+
+// TestSimulatedYear: in no year does a client fail that has a right not to.
+func TestSimulatedYear(t *testing.T) {
+	total := map[string]int{}
+	for seed := range seeds() {
+		if seed == 60 { break }
+		s := newSimulation(t, seed, mutation{})
+		s.run()
+		if v := s.violation(); v != "" {
+			t.Fatalf("seed %d: %s", seed, v)
+		}
+		for k, n := range s.counts {
+			total[k] += n
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(total)) {
+		t.Logf("%8d %s", total[k], k)
+	}
+	for _, k := range []string{
+		"announced", "surprise", "broken", "hostile", "rolled back", "regressed", "retired", "guarded",
+		"phase new", "phase steady", "phase publishing", "phase waiting", "phase ready", "phase mixed", "phase live", "phase withdraw",
+	} {
+		if total[k] == 0 {
+			t.Errorf("never happened: %s", k)
+		}
+	}
+}
+
+// TestSimulationFails: each rule is needed; without it a client fails.
+func TestSimulationFails(t *testing.T) {
+	for name, m := range map[string]mutation{
+		"no TTL is waited for": {k0: true},
+		"old records go with time": {out: func(now time.Time, st *State, set *Set) {
+			old := func(r Record) bool {
+				v := st.tracked(r)
+				return !v.Left.IsZero() && now.Sub(v.Left) > 14*24*time.Hour
+			}
+			set.Records = slices.DeleteFunc(set.Records, old)
+			st.Records = slices.DeleteFunc(st.Records, func(v Tracked) bool { return !slices.Contains(set.Records, v.Record) })
+		}},
+		"a server that is not reached counts as seen": {in: func(in *Input) {
+			for i := range in.Observed.Servers {
+				if v := &in.Observed.Servers[i]; v.Reach != Answered {
+					v.Reach, v.Records, v.TTL = Answered, in.Published.Records, in.Published.TTL
+				}
+			}
+		}},
+		"a host that is not reached is left out": {in: func(in *Input) {
+			in.Observed.Hosts = slices.DeleteFunc(slices.Clone(in.Observed.Hosts), func(v HostSeen) bool { return v.Reach != Answered })
+			in.Observed.HostsKnown = true
+		}},
+		"TTLs of the past are forgotten": {in: func(in *Input) {
+			in.State.TTLs = nil
+			for i := range in.Observed.Servers {
+				in.Observed.Servers[i].TTL = in.Group.Lines[0].TTL
+			}
+			in.Published.TTL = in.Group.Lines[0].TTL
+		}},
+		"a file that is broken asks for nothing": {in: func(in *Input) {
+			for i := range in.Keys {
+				if in.Keys[i].Live.Material == nil {
+					in.Keys[i].Live = in.Keys[i].Next
+				}
+			}
+		}},
+		"the clock is believed": {in: func(in *Input) { in.State.Clock = time.Time{} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(2000) {
+				s := newSimulation(t, seed, m)
+				s.run()
+				if s.violation() != "" {
+					t.Logf("seed %d: %s", seed, s.violation())
+					return
+				}
+			}
+			t.Error("the simulation does not notice")
+		})
+	}
+}
