@@ -182,14 +182,24 @@ func (s *stepper) waitsForHosts() []string {
 }
 
 func (s *stepper) waitsForGrace() []string {
+	out := s.waitsForServers(s.liveRecords())
 	end := s.st.LiveSince
 	for _, t := range s.st.Records {
-		end = latest(end, t.Left)
+		switch {
+		case t.Left.IsZero():
+		case !s.superseded(t):
+			out = append(out, fmt.Sprintf("%s goes when a newer key is live, or by `zonebuild tlsa retire %s %d`", short(t.Record), s.Group.Host, s.Group.Port))
+		default:
+			end = latest(end, t.Left)
+		}
 	}
 	if end = end.Add(s.Params.Grace); s.now.Before(end) {
-		return []string{"the grace, until " + end.UTC().Format(time.RFC3339)}
+		out = append(out, "the grace, until "+end.UTC().Format(time.RFC3339))
 	}
-	return append(s.waitsForServers(s.liveRecords()), "a look at the host since the file changed")
+	if len(out) == 0 {
+		out = append(out, "a look at the host since the file changed")
+	}
+	return out
 }
 
 // Fragment is the set as a guest of the zone: it is left out when it does not

@@ -1,6 +1,7 @@
 package tlsa
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -49,15 +50,37 @@ func (s *stepper) firstRRset() bool {
 
 // isLeftover reports whether a record is of a kind that the map does not ask
 // for: the other digest, which goes as a whole.
-func (s *stepper) isLeftover(r Record) bool {
-	return !slices.Contains(s.kinds, r.Kind) && !s.heldBack(r)
+func (s *stepper) isLeftover(r Record) bool { return !s.asked(r.Kind) }
+
+// asked reports whether the map asks for a kind, or its records stand for those
+// of the asked digest until that can be published.
+func (s *stepper) asked(k Kind) bool {
+	if slices.Contains(s.kinds, k) {
+		return true
+	}
+	held, instead := false, false
+	for _, r := range s.wanted() {
+		held = held || r.Kind == k
+		instead = instead || r.Usage == k.Usage && r.Selector == k.Selector && slices.Contains(s.kinds, r.Kind)
+	}
+	return held && !instead
 }
 
-// heldBack reports whether a record stands for one of the asked kind.
-func (s *stepper) heldBack(r Record) bool {
-	return r.MatchingType != Full && s.isWanted(r) && !slices.ContainsFunc(slices.Concat(append(s.live, s.next)...), func(o Record) bool {
-		return o.Usage == r.Usage && o.Selector == r.Selector && slices.Contains(s.kinds, o.Kind)
-	})
+// wanted are all records that the files ask for.
+func (s *stepper) wanted() []Record {
+	return slices.Concat(slices.Concat(s.live...), slices.Concat(s.nextSets...))
+}
+
+// drop takes records out of what is wanted.
+func (s *stepper) drop(f func(Record) bool) {
+	for i := range s.live {
+		s.live[i] = slices.DeleteFunc(s.live[i], f)
+	}
+	for i := range s.nextSets {
+		s.nextSets[i] = slices.DeleteFunc(s.nextSets[i], f)
+	}
+	s.next = slices.DeleteFunc(s.next, f)
+	s.staged = slices.DeleteFunc(s.staged, f)
 }
 
 // withdraw ends records: those that the operator retires, and those that no
@@ -75,25 +98,18 @@ func (s *stepper) withdraw() {
 			gone[t.Record] = true
 		}
 	}
-	// A digest goes as a whole (RFC 7671 §8.3).
+	// A digest goes as a whole (RFC 7671 §8.3), and none of it is added then.
 	for _, t := range s.st.Records {
-		if !gone[t.Record] && !slices.Contains(s.kinds, t.Record.Kind) {
-			for r := range gone {
-				if r.Kind == t.Record.Kind {
-					delete(gone, r)
-				}
-			}
+		if !gone[t.Record] && !s.asked(t.Record.Kind) {
+			maps.DeleteFunc(gone, func(r Record, _ bool) bool { return r.Kind == t.Record.Kind })
 		}
 	}
 	s.st.Records = slices.DeleteFunc(s.st.Records, func(t Tracked) bool { return gone[t.Record] })
-	if len(gone) == 0 {
-		return
+	over := map[Kind]bool{}
+	for r := range gone {
+		over[r.Kind] = !s.asked(r.Kind)
 	}
-	for i := range s.live {
-		s.live[i] = slices.DeleteFunc(s.live[i], func(r Record) bool { return gone[r] })
-	}
-	s.next = slices.DeleteFunc(s.next, func(r Record) bool { return gone[r] })
-	s.staged = slices.DeleteFunc(s.staged, func(r Record) bool { return gone[r] })
+	s.drop(func(r Record) bool { return over[r.Kind] })
 }
 
 // mayGo reports whether every server shows the live records, and every address
@@ -184,25 +200,31 @@ func (s *stepper) retired(t Tracked) bool {
 // add takes up what the files ask for.
 func (s *stepper) add() {
 	established := len(s.st.Records) > 0
-	for _, r := range s.liveRecords() {
-		s.track(r, true, established)
+	for _, key := range s.live {
+		s.track(key, true, established)
 	}
-	for _, r := range s.next {
-		s.track(r, false, established)
+	for _, key := range s.nextSets {
+		s.track(key, false, established)
 	}
 }
 
-func (s *stepper) track(r Record, live, established bool) {
-	if s.st.tracked(r) != nil {
+// track takes up the records of one key: all of them or none.
+func (s *stepper) track(key []Record, live, established bool) {
+	missing := slices.DeleteFunc(slices.Clone(key), func(r Record) bool { return s.st.tracked(r) != nil })
+	if len(missing) == 0 {
 		return
 	}
-	if len(s.st.Records) >= MaxRecords {
-		s.warnf(nil, "tlsa-full", "%s is not published: %d records stand here already; see which may go with `tlsa retire`", short(r), MaxRecords)
+	if len(s.st.Records)+len(missing) > MaxRecords {
+		s.warnf(nil, "tlsa-full", "%s is not published: %d records stand here already; `zonebuild tlsa retire %s %d` ends those that no file asks for",
+			short(missing[0]), len(s.st.Records), s.Group.Host, s.Group.Port)
 		return
 	}
-	s.st.Records = append(s.st.Records, Tracked{Record: r, Added: s.now, File: s.fileOf(r), Live: live, Surprise: live && established})
-	if live {
-		s.st.Records[len(s.st.Records)-1].FirstLive = s.now
+	for _, r := range missing {
+		t := Tracked{Record: r, Added: s.now, File: s.fileOf(r), Live: live, Surprise: live && established}
+		if live {
+			t.FirstLive = s.now
+		}
+		s.st.Records = append(s.st.Records, t)
 	}
 }
 

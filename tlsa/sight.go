@@ -59,6 +59,9 @@ func (s *stepper) takeServers() {
 		if v.NoRoute = o.Reach == NoRoute; o.Reach != Answered {
 			continue
 		}
+		if !v.At.IsZero() {
+			s.st.extend(v.TTL, s.now) // until a moment ago, for all one knows
+		}
 		v.At, v.TTL, v.Records = s.now, o.TTL, o.Records
 		for j := range s.st.Records {
 			t := &s.st.Records[j]
@@ -146,6 +149,9 @@ func (s *stepper) takeTTLs() {
 		until = s.now.Add(s.Params.Propagate)
 	}
 	if len(s.Published.Records) > 0 {
+		if s.st.TTL > 0 {
+			s.st.extend(s.st.TTL, until)
+		}
 		s.st.extend(s.Published.TTL, until)
 		s.st.TTL = s.Published.TTL
 	}

@@ -152,6 +152,8 @@ type simulation struct {
 	busy     bool  // the operator rolls a key
 	fresh    int   // number of the next key that is made
 	tick     int64
+	idle     int            // passes without an event
+	plan     int            // number of the planned pass
 	counts   map[string]int // what happened, so that a test can see that all of it did
 }
 
@@ -159,7 +161,7 @@ func newSimulation(t *testing.T, seed uint64, mutant mutation) *simulation {
 	s := &simulation{t: t, r: rand.New(rand.NewPCG(seed, 6)), mutant: mutant, next: absent, counts: map[string]int{}}
 	s.line = Line{Pos: diag.Pos{File: "certs.map", Line: 1, Column: 1}, Service: Service{domain.MustParse("h.example"), 25, "tcp"}, CertFile: "c", Next: "n", Kind: DefaultKind, TTL: s.someTTL()}
 	s.line.Owner, _ = s.line.Service.Owner()
-	s.tick = []int64{600, 1800, simHour, 6 * simHour}[s.r.IntN(4)]
+	s.tick = []int64{600, simHour, simHour, 3 * simHour, 3 * simHour, 6 * simHour, 6 * simHour, 12 * simHour}[s.r.IntN(8)]
 	s.versions = []rrsetVersion{{ttl: 900}}
 	for i := range 1 + s.r.IntN(3) {
 		v := &simServer{log: []serverLog{{0, 0}}}
@@ -171,6 +173,11 @@ func newSimulation(t *testing.T, seed uint64, mutant mutation) *simulation {
 	s.live = s.newKey()
 	for range 1 + s.r.IntN(3) {
 		s.hosts = append(s.hosts, &simHost{log: []hostLog{{0, s.live, false}}})
+	}
+	if s.r.IntN(4) == 0 { // the first certificate that is found is another one
+		right := s.live
+		s.live = s.newKey()
+		s.after(simDay, func() { s.live = right })
 	}
 	return s
 }
@@ -205,6 +212,25 @@ func (s *simulation) file(content int) FileKey {
 	return s.keys[content]
 }
 
+// soon plans the next pass. While nothing happens they are rarer, for speed; an
+// event of the operator or an attacker makes them frequent again.
+func (s *simulation) soon() {
+	tick := s.tick
+	if s.state.Phase == PhaseSteady || s.state.Phase == PhaseMixed {
+		s.idle++
+		tick = max(tick, min(s.tick<<min(s.idle, 8), simDay))
+	} else {
+		s.idle = 0
+	}
+	s.plan++
+	plan := s.plan
+	s.after(tick/2+s.r.Int64N(tick), func() {
+		if plan == s.plan {
+			s.pass()
+		}
+	})
+}
+
 // published is the newest version; the first server has it always.
 func (s *simulation) published() int { return len(s.versions) - 1 }
 
@@ -220,6 +246,7 @@ func (v *simHost) key() int { return v.log[len(v.log)-1].key }
 
 func (s *simulation) deploy(h *simHost, key int, surprise bool) {
 	if h.key() != key {
+		s.idle = 0
 		h.log = append(h.log, hostLog{s.now, key, surprise})
 	}
 }
@@ -250,7 +277,7 @@ func (s *simulation) observe() Observed {
 
 // pass is a run of the builder, and a look of the operator at what it says.
 func (s *simulation) pass() {
-	s.after(s.tick/2+s.r.Int64N(s.tick), s.pass)
+	s.soon()
 	if s.down {
 		return
 	}
@@ -362,6 +389,8 @@ func (s *simulation) run() {
 // trouble is the next thing that happens, every few days.
 func (s *simulation) trouble() {
 	s.after(s.r.Int64N(6*simDay), s.trouble)
+	s.idle = 0
+	s.soon()
 	span := 1 + s.r.Int64N([]int64{2 * simHour, 2 * simDay, 10 * simDay}[s.r.IntN(3)])
 	file := &s.live
 	if s.r.IntN(2) == 0 {

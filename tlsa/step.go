@@ -98,15 +98,16 @@ type stepper struct {
 	now    time.Time // never before that of the last step
 	faults diag.List
 
-	live    [][]Record        // of the CERTFILE of each line that could be read
-	files   []string          // those CERTFILEs
-	next    []Record          // of all next= files, without those that are live
-	nextOf  map[Record]string // the CERTFILE of their line
-	staged  []Record          // of all next= files
-	kinds   []Kind            // that the map asks for
-	hosts   []HostSight
-	broken  bool // a file or a line could not be read: nothing may go
-	guarded bool
+	live     [][]Record        // of the CERTFILE of each line that could be read
+	nextSets [][]Record        // of each next= file that could be read
+	files    []string          // those CERTFILEs
+	next     []Record          // of all next= files, without those that are live
+	nextOf   map[Record]string // the CERTFILE of their line
+	staged   []Record          // of all next= files
+	kinds    []Kind            // that the map asks for
+	hosts    []HostSight
+	broken   bool // a file or a line could not be read: nothing may go
+	guarded  bool
 }
 
 func (s *stepper) warnf(l *Line, code, format string, args ...any) {
@@ -156,7 +157,6 @@ func (s *stepper) tick() {
 
 // readFiles turns the files' keys into records.
 func (s *stepper) readFiles() {
-	var next []Record
 	for i := range s.Group.Lines {
 		l, k := &s.Group.Lines[i], s.Keys[i]
 		if l.Broken {
@@ -178,14 +178,15 @@ func (s *stepper) readFiles() {
 			s.broken = true
 			s.warnf(l, "tlsa-next", "next=%s: %s; what is published stays", l.Next, err)
 		} else {
-			for _, r := range s.siblings(r, k.Next.Material) {
-				next = append(next, r)
+			key := s.siblings(r, k.Next.Material)
+			s.nextSets = append(s.nextSets, key)
+			for _, r := range key {
 				s.nextOf[r] = l.CertFile
 			}
 		}
 	}
-	s.staged = next
-	for _, r := range next {
+	s.staged = slices.Concat(s.nextSets...)
+	for _, r := range s.staged {
 		if !s.isLive(r) && !slices.Contains(s.next, r) {
 			s.next = append(s.next, r)
 		}
