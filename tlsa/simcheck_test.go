@@ -96,9 +96,9 @@ func (s *simulation) everywhere(ok map[[2]int]bool, key int, at int64) int64 {
 
 func seeds() uint64 {
 	if testing.Short() {
-		return 50
+		return 20
 	}
-	return 400
+	return 120
 }
 
 // TestSimulatedYear: in no year does a client fail that has a right not to.
