@@ -60,6 +60,18 @@ func (s *Store) Read(name string) (*Material, error) {
 	return m, nil
 }
 
+// Keys reads the files of a group's lines, in their order.
+func (s *Store) Keys(g Group) []Keys {
+	out := make([]Keys, len(g.Lines))
+	for i, l := range g.Lines {
+		out[i].Live.Material, out[i].Live.Err = s.Read(l.CertFile)
+		if l.Next != "" {
+			out[i].Next.Material, out[i].Next.Err = s.Read(l.Next)
+		}
+	}
+	return out
+}
+
 func (s *Store) stable(name string) ([]byte, error) {
 	last, lastInfo, lastErr := s.once(name)
 	for range readTries {

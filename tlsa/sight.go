@@ -21,8 +21,11 @@ func (s *stepper) takePublished() {
 	for i := range s.st.Records {
 		t := &s.st.Records[i]
 		in := slices.Contains(ours, t.Record)
-		if t.In && !in {
+		switch {
+		case t.In && !in:
 			t.restart()
+		case !t.In && in:
+			t.Restart = s.now // before, some version without it was published
 		}
 		t.In = in
 	}
@@ -205,8 +208,8 @@ func (s *stepper) allServe() bool {
 	return !slices.ContainsFunc(s.st.Hosts, func(v HostSight) bool { return !s.serves(v) })
 }
 
-// serves reports whether an address was last seen with each live key, in one
-// of its chains, and with no chain of another key.
+// serves reports whether an address was last seen with each live key, in one of
+// its chains, and with no chain of a key that is neither live nor pinned by hand.
 func (s *stepper) serves(v HostSight) bool {
 	if v.At.IsZero() || len(v.Chains) == 0 {
 		return false
@@ -216,7 +219,8 @@ func (s *stepper) serves(v HostSight) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(v.Chains, func(chain []Record) bool { return !intersect(chain, s.liveRecords()) })
+	allowed := append(s.liveRecords(), s.Hand...)
+	return !slices.ContainsFunc(v.Chains, func(chain []Record) bool { return !intersect(chain, allowed) })
 }
 
 func intersect(a, b []Record) bool {

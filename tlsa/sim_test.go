@@ -154,6 +154,7 @@ type simulation struct {
 	tick     int64
 	idle     int            // passes without an event
 	plan     int            // number of the planned pass
+	passed   int64          // the last pass with a clock that is right
 	counts   map[string]int // what happened, so that a test can see that all of it did
 }
 
@@ -280,6 +281,9 @@ func (s *simulation) pass() {
 	s.soon()
 	if s.down {
 		return
+	}
+	if s.back == 0 {
+		s.passed = s.now
 	}
 	v := s.versions[s.published()]
 	in := Input{
@@ -450,8 +454,8 @@ func (s *simulation) trouble() {
 		if s.back == 0 {
 			// Until it has caught up: a clock that is set forward later is told from
 			// a builder that slept by nobody.
-			s.back = 1 + s.r.Int64N(10*simDay)
-			s.after(min(span, s.back), func() { s.back = 0 })
+			s.back = s.now - s.passed + 1 + s.r.Int64N(10*simDay)
+			s.after(min(span, s.passed+s.back-s.now), func() { s.back = 0 })
 		}
 	case "digest":
 		s.line.Kind.MatchingType = SHA256 + SHA512 - s.line.Kind.MatchingType

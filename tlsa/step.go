@@ -121,7 +121,8 @@ func (s *stepper) warnf(l *Line, code, format string, args ...any) {
 // tick makes the clock of the state monotonic: while the system's clock is
 // behind the last step, no time goes by; and what was first seen meanwhile is
 // as if it were first seen when the clock has caught up, since nobody knows how
-// it caught up.
+// it caught up. A clock that is set forward is believed: it looks like a builder
+// that slept.
 func (s *stepper) tick() {
 	behind := s.st.Clock.Sub(s.now)
 	stood := s.st.Clock
