@@ -8,7 +8,9 @@ type link struct {
 	data       map[Kind]string // selected and hashed so far; usage 0
 }
 
+// newChain reads what a server sent, as far as maxChain goes.
 func newChain(ders [][]byte) chain {
+	ders = ders[:min(len(ders), maxChain)]
 	c := make(chain, len(ders))
 	for i, der := range ders {
 		c[i] = link{cert: der, data: map[Kind]string{}}

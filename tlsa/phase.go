@@ -55,7 +55,7 @@ func (s *stepper) until(t *Tracked) string {
 // ready reports whether the keys of all next= files may be deployed, and when
 // they may be as far as that is known.
 func (s *stepper) ready() (ready bool, at time.Time) {
-	ready = len(s.staged) > 0
+	ready = len(s.staged) > 0 && !s.nextBroken
 	for _, r := range s.staged {
 		t := s.st.tracked(r)
 		if t == nil {

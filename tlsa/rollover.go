@@ -116,7 +116,7 @@ func (s *stepper) withdraw() {
 // of the host was seen serving them, and nothing else, after the record was
 // last asked for, and Grace ago.
 func (s *stepper) mayGo(t Tracked) bool {
-	if !s.superseded(t) || s.st.LiveSince.IsZero() || s.now.Before(latest(s.st.LiveSince, t.Left).Add(s.Params.Grace)) {
+	if !s.Observed.HostsKnown || !s.superseded(t) || s.st.LiveSince.IsZero() || s.now.Before(latest(s.st.LiveSince, t.Left).Add(s.Params.Grace)) {
 		return false
 	}
 	if slices.ContainsFunc(s.st.Hosts, func(v HostSight) bool { return v.At.Before(t.Left) }) {

@@ -65,7 +65,7 @@ func (s *stepper) takeServers() {
 		if !v.At.IsZero() {
 			s.st.extend(v.TTL, s.now) // until a moment ago, for all one knows
 		}
-		v.At, v.TTL, v.Records = s.now, o.TTL, o.Records
+		v.At, v.TTL, v.Records = s.now, o.TTL, s.worthKeeping(o.Records)
 		for j := range s.st.Records {
 			t := &s.st.Records[j]
 			_, known := t.seenOn(o.Addr)
@@ -89,6 +89,22 @@ func (s *stepper) takeServers() {
 		t := &s.st.Records[i]
 		t.Seen = slices.DeleteFunc(t.Seen, func(v ServerSince) bool { return gone(v.Addr) })
 	}
+}
+
+// worthKeeping bounds what a server can make grow in state/: the records that are
+// tracked, and some others.
+func (s *stepper) worthKeeping(records []Record) []Record {
+	var out []Record
+	others := 0
+	for _, r := range records {
+		if s.st.tracked(r) == nil {
+			if others++; others > MaxRecords {
+				continue
+			}
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // takeHosts notes which records match what each address of the host serves.
@@ -194,7 +210,9 @@ func (s *stepper) markSeen() {
 func (s *stepper) settleLive() {
 	live := s.liveRecords()
 	switch {
-	case s.broken || !s.allServe():
+	case !s.broken && !s.Observed.HostsKnown && !s.st.LiveSince.IsZero() && slices.Equal(live, s.st.LiveOf) && s.allServe():
+		// nothing new; but nothing goes now either
+	case s.broken || !s.Observed.HostsKnown || !s.allServe():
 		s.st.LiveSince, s.st.LiveOf = time.Time{}, nil
 	case s.st.LiveSince.IsZero() || !slices.Equal(live, s.st.LiveOf):
 		s.st.LiveSince, s.st.LiveOf = s.now, live
@@ -202,10 +220,7 @@ func (s *stepper) settleLive() {
 }
 
 func (s *stepper) allServe() bool {
-	if !s.Observed.HostsKnown || len(s.st.Hosts) == 0 {
-		return false
-	}
-	return !slices.ContainsFunc(s.st.Hosts, func(v HostSight) bool { return !s.serves(v) })
+	return len(s.st.Hosts) > 0 && !slices.ContainsFunc(s.st.Hosts, func(v HostSight) bool { return !s.serves(v) })
 }
 
 // serves reports whether an address was last seen with each live key, in one of

@@ -3,14 +3,12 @@ package tlsa
 import (
 	"cmp"
 	"container/heap"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -148,6 +146,7 @@ type simulation struct {
 	live     int // contents of the files
 	next     int
 	down     bool  // the builder does not run
+	clock    bool  // the servers are not asked
 	back     int64 // the builder's clock is behind by
 	busy     bool  // the operator rolls a key
 	fresh    int   // number of the next key that is made
@@ -171,6 +170,7 @@ func newSimulation(t *testing.T, seed uint64, mutant mutation) *simulation {
 		}
 		s.servers = append(s.servers, v)
 	}
+	s.clock = s.r.IntN(5) == 0
 	s.live = s.newKey()
 	for range 1 + s.r.IntN(3) {
 		s.hosts = append(s.hosts, &simHost{log: []hostLog{{0, s.live, false}}})
@@ -211,6 +211,15 @@ func (s *simulation) file(content int) FileKey {
 		return FileKey{Err: errors.New("not the DER of a certificate")}
 	}
 	return s.keys[content]
+}
+
+// propagate is the longest that a zone is on its way.
+func (s *simulation) propagate() time.Duration {
+	slowest := int64(0)
+	for _, v := range s.servers {
+		slowest = max(slowest, v.slow)
+	}
+	return time.Duration(slowest+1) * time.Second
 }
 
 // soon plans the next pass. While nothing happens they are rarer, for speed; an
@@ -260,7 +269,7 @@ func (s *simulation) observe() Observed {
 	o := Observed{ServersKnown: s.r.IntN(20) > 0, HostsKnown: s.r.IntN(20) > 0}
 	for i, v := range s.servers {
 		seen := ServerSeen{Addr: address(2, i)}
-		if !v.unseen {
+		if !v.unseen && !s.clock {
 			version := s.versions[v.serves()]
 			seen.Reach, seen.Records, seen.TTL = Answered, version.records, uint32(version.ttl)
 		}
@@ -274,235 +283,4 @@ func (s *simulation) observe() Observed {
 		o.Hosts = append(o.Hosts, seen)
 	}
 	return o
-}
-
-// pass is a run of the builder, and a look of the operator at what it says.
-func (s *simulation) pass() {
-	s.soon()
-	if s.down {
-		return
-	}
-	if s.back == 0 {
-		s.passed = s.now
-	}
-	v := s.versions[s.published()]
-	in := Input{
-		Group: Group{s.line.Service, s.line.Owner, []Line{s.line}}, Keys: []Keys{{s.file(s.live), s.file(s.next)}},
-		Published: Published{v.records, uint32(v.ttl), true}, State: s.state, Observed: s.observe(), Params: DefaultParams(), Now: instant(s.now - s.back),
-	}
-	in.Params.Jitter = time.Minute
-	if s.state.Phase == PhaseMixed && !s.busy && s.r.IntN(20) == 0 && s.allHave(s.live) {
-		in.Marks.Retire = true // the operator knows that no host needs the others
-		s.counts["retired"]++
-	}
-	run := Step
-	if s.mutant.in != nil {
-		s.mutant.in(&in)
-	}
-	if s.mutant.k0 {
-		in.Params.K, in.Params.Jitter, run = 0, 0, step
-	}
-	set, st, _ := run(in)
-	if s.mutant.out != nil {
-		s.mutant.out(in.Now, &st, &set)
-	}
-	s.counts["phase "+string(set.Phase)]++
-	if set.Guarded {
-		s.counts["guarded"]++
-	}
-	s.state = st
-	if s.r.IntN(50) == 0 {
-		s.state = s.reread(st)
-	}
-	if len(set.Records) == 0 && len(v.records) > 0 {
-		s.t.Fatalf("second %d: all records withdrawn", s.now)
-	}
-	if (!slices.Equal(set.Records, v.records) || int64(set.TTL) != v.ttl) && len(set.Records) > 0 && s.r.IntN(30) > 0 { // or the zone has another fault
-		s.publish(rrsetVersion{set.Records, int64(set.TTL)})
-	}
-	s.operate(set)
-}
-
-func (s *simulation) reread(st State) State {
-	text, err := json.Marshal(st)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var back State
-	if err := json.Unmarshal(text, &back); err != nil {
-		s.t.Fatal(err)
-	}
-	return back
-}
-
-func (s *simulation) publish(v rrsetVersion) {
-	s.versions = append(s.versions, v)
-	s.servers[0].take(s.now, s.published())
-	for _, server := range s.servers[1:] {
-		s.after(1+s.r.Int64N(server.slow), func() {
-			if !server.regressing {
-				server.take(s.now, s.published())
-			}
-		})
-	}
-}
-
-func (s *simulation) allHave(key int) bool {
-	return !slices.ContainsFunc(s.hosts, func(h *simHost) bool { return h.key() != key })
-}
-
-// operate deploys the next key when the step says that it may be.
-func (s *simulation) operate(set Set) {
-	if s.busy || !set.Ready || s.next < 0 || s.next == s.live || s.r.IntN(4) == 0 {
-		return
-	}
-	s.counts["announced"]++
-	s.rollOut(s.next, false)
-	s.live, s.next = s.next, absent
-	if s.r.IntN(2) == 0 {
-		s.next = s.newKey()
-	}
-}
-
-// rollOut brings a key to all addresses of the host, to some of them late.
-func (s *simulation) rollOut(key int, surprise bool) {
-	s.busy = true
-	last := int64(0)
-	for _, h := range s.hosts {
-		delay := int64(0)
-		if s.r.IntN(3) == 0 {
-			delay = s.r.Int64N([]int64{simHour, simDay, 40 * simDay}[s.r.IntN(3)])
-		}
-		last = max(last, delay)
-		s.after(delay, func() { s.deploy(h, key, surprise) })
-	}
-	s.after(last+1, func() { s.busy = false })
-}
-
-// run lets a year go by.
-func (s *simulation) run() {
-	s.pass()
-	s.after(5*simDay, s.trouble)
-	for len(s.queue) > 0 && s.queue[0].at < simYear {
-		e := heap.Pop(&s.queue).(event)
-		s.now = e.at
-		e.do()
-	}
-}
-
-// trouble is the next thing that happens, every few days.
-func (s *simulation) trouble() {
-	s.after(s.r.Int64N(6*simDay), s.trouble)
-	s.idle = 0
-	s.soon()
-	span := 1 + s.r.Int64N([]int64{2 * simHour, 2 * simDay, 10 * simDay}[s.r.IntN(3)])
-	file := &s.live
-	if s.r.IntN(2) == 0 {
-		file = &s.next
-	}
-	names := []string{"same key", "next", "next", "next", "surprise", "broken", "hostile", "rolled back", "TTL", "TTL", "down", "state lost", "server unseen", "host unseen", "regress", "clock", "digest"}
-	name := names[s.r.IntN(len(names))]
-	s.counts[name]++
-	switch name {
-	case "next":
-		if s.next == absent {
-			s.next = s.newKey()
-		}
-	case "surprise":
-		if !s.busy {
-			key := s.newKey()
-			s.live = key
-			s.rollOut(key, true)
-		}
-	case "broken", "hostile", "rolled back":
-		was, is := *file, garbage
-		switch {
-		case name == "hostile":
-			is = s.newKey()
-		case name == "rolled back" && s.fresh > 0:
-			is = s.r.IntN(s.fresh)
-		case s.r.IntN(2) == 0:
-			is = absent
-		}
-		*file = is
-		s.after(span, func() {
-			if *file == is {
-				*file = was
-			}
-		})
-	case "TTL":
-		s.line.TTL = s.someTTL()
-	case "down":
-		s.down = true
-		s.after(s.r.Int64N(7*simDay), func() { s.down = false })
-	case "state lost":
-		if s.back == 0 { // with the clock behind, nothing is left that knew better
-			s.state = State{}
-		}
-	case "server unseen":
-		if v := s.servers[s.r.IntN(len(s.servers))]; !v.regressing {
-			v.unseen = true
-			s.after(span, func() { v.unseen = false })
-		}
-	case "host unseen":
-		h := s.hosts[s.r.IntN(len(s.hosts))]
-		h.unseen = true
-		s.after(span, func() { h.unseen = false })
-	case "regress":
-		s.regress()
-	case "clock":
-		if s.back == 0 {
-			// Until it has caught up: a clock that is set forward later is told from
-			// a builder that slept by nobody.
-			s.back = s.now - s.passed + 1 + s.r.Int64N(10*simDay)
-			s.after(min(span, s.passed+s.back-s.now), func() { s.back = 0 })
-		}
-	case "digest":
-		s.line.Kind.MatchingType = SHA256 + SHA512 - s.line.Kind.MatchingType
-	}
-}
-
-// regress makes a server go back to an older version while a next key is on
-// its way, long enough to be seen. At other times that breaks clients whatever
-// the builder does.
-func (s *simulation) regress() {
-	v := s.servers[s.r.IntN(len(s.servers))]
-	version := s.versions[v.serves()]
-	if s.state.Phase != PhasePublishing && s.state.Phase != PhaseWaiting || v.unseen || s.down || s.busy || len(s.servers) == 1 || v == s.servers[0] {
-		return
-	}
-	for old := v.serves() - 1; old > 0; old-- {
-		lacks := slices.ContainsFunc(version.records, func(r Record) bool { return !slices.Contains(s.versions[old].records, r) })
-		if lacks && s.allMatched(s.versions[old]) {
-			v.regressing = true
-			v.take(s.now, old)
-			s.counts["regressed"]++
-			s.after(3*s.tick, func() { v.regressing = false; v.take(s.now, s.published()) })
-			return
-		}
-	}
-}
-
-func (s *simulation) allMatched(v rrsetVersion) bool {
-	return !slices.ContainsFunc(s.hosts, func(h *simHost) bool { return !accepts(v, s.chains[h.key()][0]) })
-}
-
-// accepts reports whether all kinds of clients take a chain by an RRset: those
-// that use the strongest digest (RFC 7671 §9), and those that know SHA-256 only.
-func accepts(v rrsetVersion, chain [][]byte) bool {
-	for _, strongest := range []uint8{SHA256, SHA512} {
-		digest := uint8(0)
-		for _, r := range v.records {
-			if r.MatchingType <= strongest {
-				digest = max(digest, r.MatchingType)
-			}
-		}
-		if digest == 0 { // this client can use no record: it is as if there were none
-			continue
-		}
-		if !slices.ContainsFunc(v.records, func(r Record) bool { return r.MatchingType == digest && Associated(r, chain) }) {
-			return false
-		}
-	}
-	return true
 }

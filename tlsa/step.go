@@ -98,16 +98,17 @@ type stepper struct {
 	now    time.Time // never before that of the last step
 	faults diag.List
 
-	live     [][]Record        // of the CERTFILE of each line that could be read
-	nextSets [][]Record        // of each next= file that could be read
-	files    []string          // those CERTFILEs
-	next     []Record          // of all next= files, without those that are live
-	nextOf   map[Record]string // the CERTFILE of their line
-	staged   []Record          // of all next= files
-	kinds    []Kind            // that the map asks for
-	hosts    []HostSight
-	broken   bool // a file or a line could not be read: nothing may go
-	guarded  bool
+	live       [][]Record        // of the CERTFILE of each line that could be read
+	nextSets   [][]Record        // of each next= file that could be read
+	files      []string          // those CERTFILEs
+	next       []Record          // of all next= files, without those that are live
+	nextOf     map[Record]string // the CERTFILE of their line
+	staged     []Record          // of all next= files
+	kinds      []Kind            // that the map asks for
+	hosts      []HostSight
+	broken     bool // a file or a line could not be read: nothing may go
+	nextBroken bool // of these one that says what is next
+	guarded    bool
 }
 
 func (s *stepper) warnf(l *Line, code, format string, args ...any) {
@@ -161,7 +162,7 @@ func (s *stepper) readFiles() {
 	for i := range s.Group.Lines {
 		l, k := &s.Group.Lines[i], s.Keys[i]
 		if l.Broken {
-			s.broken = true // the map's own faults tell why
+			s.broken, s.nextBroken = true, true // the map's own faults tell why
 			continue
 		}
 		s.kinds = append(s.kinds, l.Kind)
@@ -176,7 +177,7 @@ func (s *stepper) readFiles() {
 			continue
 		}
 		if r, err := recordOf(l.Kind, k.Next); err != nil {
-			s.broken = true
+			s.broken, s.nextBroken = true, true
 			s.warnf(l, "tlsa-next", "next=%s: %s; what is published stays", l.Next, err)
 		} else {
 			key := s.siblings(r, k.Next.Material)
