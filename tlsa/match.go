@@ -1,6 +1,7 @@
 package tlsa
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -147,7 +148,7 @@ func newJudge(in MatchInput) *judge {
 	}
 	j.leaf, _ = parseCertificate(in.Chain[0])
 	for i, der := range in.Chain {
-		c, err := x509.ParseCertificate(der)
+		c, err := parseBounded(der)
 		if i == 0 {
 			j.parsed = err
 		}
@@ -156,6 +157,26 @@ func newJudge(in MatchInput) *judge {
 		}
 	}
 	return j
+}
+
+// maxRSA bounds the keys that are calculated with, in bits: whoever sends a
+// larger one wants to keep the verifier busy.
+const maxRSA = 16384
+
+var errLargeKey = fmt.Errorf("an RSA key of more than %d bits", maxRSA)
+
+// parseBounded is x509.ParseCertificate for keys that are not too large.
+func parseBounded(der []byte) (*x509.Certificate, error) {
+	c, err := x509.ParseCertificate(der)
+	if err == nil && isLarge(c.PublicKey) {
+		return nil, errLargeKey
+	}
+	return c, err
+}
+
+func isLarge(key any) bool {
+	k, is := key.(*rsa.PublicKey)
+	return is && k.N.BitLen() > maxRSA
 }
 
 // record judges by one usable record.

@@ -1,8 +1,10 @@
 package tlsa
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -147,4 +149,18 @@ func FuzzMatchServer(f *testing.F) {
 			t.Errorf("%s: %+v", r, got)
 		}
 	})
+}
+
+// TestMatchLargeKey: a key that would take long to calculate with is not used.
+func TestMatchLargeKey(t *testing.T) {
+	good := issue(t, "ok.signed.lab", nil, leaf)
+	n := new(big.Int).Lsh(big.NewInt(1), maxRSA)
+	spki, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 65537})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := MatchInput{Records: []Record{{Kind{2, 1, 0}, string(spki)}}, Chain: [][]byte{good.Raw}, Now: time.Now()}
+	if m := MatchServer(in); m.Reason != Mismatch || !isLarge(&rsa.PublicKey{N: n}) || isLarge(good.PublicKey) {
+		t.Errorf("%+v", m)
+	}
 }

@@ -44,7 +44,7 @@ func (j *judge) daneTA(r Record) (Reason, int, string) {
 
 // anchorCert takes the certificate in a 2 0 0 record as the anchor.
 func (j *judge) anchorCert(r Record, try func(Reason, int, string) bool) {
-	anchor, err := x509.ParseCertificate([]byte(r.Data))
+	anchor, err := parseBounded([]byte(r.Data))
 	if err != nil || bytes.Equal(anchor.Raw, j.in.Chain[0]) {
 		return
 	}
@@ -65,7 +65,7 @@ func (j *judge) anchorCert(r Record, try func(Reason, int, string) bool) {
 // a served certificate to which the leaf leads, or the leaf.
 func (j *judge) anchorKey(r Record, try func(Reason, int, string) bool) {
 	key, err := x509.ParsePKIXPublicKey([]byte(r.Data))
-	if err != nil {
+	if err != nil || isLarge(key) {
 		return
 	}
 	if j.parsed != nil {
@@ -166,7 +166,7 @@ func (j *judge) pkixEE(r Record) (Reason, int, string) {
 func (j *judge) pkixTA(r Record) (Reason, int, string) {
 	var given *x509.Certificate
 	if r.Kind == (Kind{PKIXTA, Cert, Full}) { // the record may stand in for a server that sent too little
-		given, _ = x509.ParseCertificate([]byte(r.Data))
+		given, _ = parseBounded([]byte(r.Data))
 	}
 	chains, reason, why := j.pkix(given)
 	for _, way := range chains {

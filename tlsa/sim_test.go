@@ -226,12 +226,15 @@ func (s *simulation) propagate() time.Duration {
 // event of the operator or an attacker makes them frequent again.
 func (s *simulation) soon() {
 	tick := s.tick
-	if s.state.Phase == PhaseSteady || s.state.Phase == PhaseMixed {
+	switch s.state.Phase {
+	case PhaseSteady, PhaseMixed:
 		s.idle++
-		tick = max(tick, min(s.tick<<min(s.idle, 8), simDay))
-	} else {
+	case PhaseLive, PhaseNew, PhaseWithdraw:
+		s.idle = min(s.idle+1, 3)
+	default:
 		s.idle = 0
 	}
+	tick = max(tick, min(s.tick<<min(s.idle, 8), simDay))
 	s.plan++
 	plan := s.plan
 	s.after(tick/2+s.r.Int64N(tick), func() {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -94,17 +96,25 @@ func (s *simulation) everywhere(ok map[[2]int]bool, key int, at int64) int64 {
 	return since
 }
 
-func seeds() uint64 {
-	if testing.Short() {
-		return 20
+// seeds is the number of years: few by default, TLSA_YEARS for more.
+func seeds(t *testing.T) uint64 {
+	if v := os.Getenv("TLSA_YEARS"); v != "" {
+		n, err := strconv.ParseUint(v, 10, 32)
+		if err != nil {
+			t.Fatalf("TLSA_YEARS: %v", err)
+		}
+		return n
 	}
-	return 120
+	if testing.Short() {
+		return 15
+	}
+	return 60
 }
 
 // TestSimulatedYear: in no year does a client fail that has a right not to.
 func TestSimulatedYear(t *testing.T) {
 	total := map[string]int{}
-	for seed := range seeds() {
+	for seed := range seeds(t) {
 		s := newSimulation(t, seed, mutation{})
 		s.run()
 		if v := s.violation(); v != "" {
