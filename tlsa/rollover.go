@@ -34,9 +34,7 @@ func (s *stepper) leave() {
 		if !s.broken || live {
 			t.Live, t.Surprise = live, t.Surprise && live
 		}
-		if live && t.FirstLive.IsZero() {
-			t.FirstLive = s.now
-		}
+		t.Promised = t.Promised || live
 		if file := s.fileOf(t.Record); file != "" {
 			t.File = file
 		}
@@ -133,12 +131,12 @@ func (s *stepper) mayGo(t Tracked) bool {
 }
 
 // superseded reports whether nobody can be about to deploy the key of a record:
-// a newer key went live in its file, or the key is the live one by another
-// record, or it was never more than announced. An older key that comes back to
-// its file proves nothing, as whoever writes there could take a key away from
+// the live key of its file was announced later, or is the same key by another
+// record, or the key was never more than announced. An older key that comes back
+// to the file proves nothing: whoever writes there could take a key away from
 // hosts that get it late.
 func (s *stepper) superseded(t Tracked) bool {
-	if t.FirstLive.IsZero() && !t.Promised {
+	if !t.Promised {
 		return true
 	}
 	same := false
@@ -152,17 +150,13 @@ func (s *stepper) superseded(t Tracked) bool {
 			}
 		}
 	}
-	since := t.FirstLive
-	if since.IsZero() {
-		since = t.Added
-	}
 	newer, lines := 0, 0
 	for i, of := range s.live {
 		if t.File != "" && s.files[i] != t.File && slices.Contains(s.files, t.File) {
 			continue
 		}
 		lines++
-		if slices.ContainsFunc(of, func(r Record) bool { l := s.st.tracked(r); return l != nil && l.FirstLive.After(since) }) {
+		if slices.ContainsFunc(of, func(r Record) bool { l := s.st.tracked(r); return l != nil && l.Added.After(t.Added) }) {
 			newer++
 		}
 	}
@@ -220,11 +214,9 @@ func (s *stepper) track(key []Record, live, established bool) {
 		return
 	}
 	for _, r := range missing {
-		t := Tracked{Record: r, Added: s.now, File: s.fileOf(r), Live: live, Surprise: live && established}
-		if live {
-			t.FirstLive = s.now
-		}
-		s.st.Records = append(s.st.Records, t)
+		s.st.Records = append(s.st.Records, Tracked{
+			Record: r, Added: s.now, File: s.fileOf(r), Live: live, Promised: live, Surprise: live && established,
+		})
 	}
 }
 

@@ -131,7 +131,7 @@ func TestSimulatedYear(t *testing.T) {
 		"announced", "surprise", "broken", "hostile", "rolled back in time", "regressed", "retired", "guarded",
 		"phase new", "phase steady", "phase publishing", "phase waiting", "phase ready", "phase mixed", "phase live", "phase withdraw",
 	} {
-		if total[k] == 0 {
+		if total[k] == 0 && !testing.Short() {
 			t.Errorf("never happened: %s", k)
 		}
 	}
@@ -169,7 +169,7 @@ func TestSimulationFails(t *testing.T) {
 		}},
 		"an old key that comes back ends newer ones": {in: func(in *Input) {
 			for i := range in.State.Records {
-				in.State.Records[i].FirstLive, in.State.Records[i].Promised = time.Time{}, false
+				in.State.Records[i].Promised = false
 			}
 		}},
 		"the clock is believed": {in: func(in *Input) { in.State.Clock = time.Time{} }},
