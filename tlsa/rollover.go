@@ -34,7 +34,9 @@ func (s *stepper) leave() {
 		if !s.broken || live {
 			t.Live, t.Surprise = live, t.Surprise && live
 		}
-		t.Promised = t.Promised || live
+		if live && t.FirstLive.IsZero() {
+			t.Promised, t.FirstLive = true, s.now
+		}
 		if file := s.fileOf(t.Record); file != "" {
 			t.File = file
 		}
@@ -131,7 +133,7 @@ func (s *stepper) mayGo(t Tracked) bool {
 }
 
 // superseded reports whether nobody can be about to deploy the key of a record:
-// the live key of its file was announced later, or is the same key by another
+// the live key of its file is newer, or is the same key by another
 // record, or the key was never more than announced. An older key that comes back
 // to the file proves nothing: whoever writes there could take a key away from
 // hosts that get it late.
@@ -156,11 +158,21 @@ func (s *stepper) superseded(t Tracked) bool {
 			continue
 		}
 		lines++
-		if slices.ContainsFunc(of, func(r Record) bool { l := s.st.tracked(r); return l != nil && l.Added.After(t.Added) }) {
+		if slices.ContainsFunc(of, func(r Record) bool { l := s.st.tracked(r); return l != nil && isNewer(l, &t) }) {
 			newer++
 		}
 	}
 	return same || lines > 0 && newer == lines
+}
+
+// isNewer reports whether a live record was announced, and went live, after
+// another one; or, if that one was never seen live, was announced after it had
+// left its file.
+func isNewer(l, t *Tracked) bool {
+	if t.FirstLive.IsZero() {
+		return l.Added.After(t.Left)
+	}
+	return l.Added.After(t.Added) && l.FirstLive.After(t.FirstLive)
 }
 
 // fileOf is the CERTFILE of the line that asks for a record; "" if none does.
@@ -214,9 +226,11 @@ func (s *stepper) track(key []Record, live, established bool) {
 		return
 	}
 	for _, r := range missing {
-		s.st.Records = append(s.st.Records, Tracked{
-			Record: r, Added: s.now, File: s.fileOf(r), Live: live, Promised: live, Surprise: live && established,
-		})
+		t := Tracked{Record: r, Added: s.now, File: s.fileOf(r), Live: live, Promised: live, Surprise: live && established}
+		if live {
+			t.FirstLive = s.now
+		}
+		s.st.Records = append(s.st.Records, t)
 	}
 }
 

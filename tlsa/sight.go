@@ -32,7 +32,7 @@ func (s *stepper) takePublished() {
 	for _, r := range ours {
 		if s.st.tracked(r) == nil {
 			s.st.Records = append(s.st.Records, Tracked{
-				Record: r, Added: s.now, In: true, Live: lost && s.isLive(r), Promised: true, Restart: s.now,
+				Record: r, Added: s.now, In: true, Live: lost && s.isLive(r), Promised: true, FirstLive: s.now, Restart: s.now,
 			})
 		}
 	}

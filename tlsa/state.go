@@ -95,6 +95,7 @@ type Tracked struct {
 	Live      bool          `json:"live,omitempty"`      // of a CERTFILE, not of a next=
 	Ready     bool          `json:"ready,omitempty"`     // every cache has it
 	Promised  bool          `json:"promised,omitempty"`  // was live, or Ready as a next key: somebody may be deploying it
+	FirstLive time.Time     `json:"first_live,omitzero"` // first of a CERTFILE
 	Surprise  bool          `json:"surprise,omitempty"`  // became live before it was Ready
 	Left      time.Time     `json:"left,omitzero"`       // since when no file asks for it
 	Seen      []ServerSince `json:"seen,omitempty"`      // without interruption
