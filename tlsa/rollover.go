@@ -104,10 +104,21 @@ func (s *stepper) withdraw() {
 			maps.DeleteFunc(gone, func(r Record, _ bool) bool { return r.Kind == t.Record.Kind })
 		}
 	}
-	s.st.Records = slices.DeleteFunc(s.st.Records, func(t Tracked) bool { return gone[t.Record] })
 	over := map[Kind]bool{}
 	for r := range gone {
 		over[r.Kind] = !s.asked(r.Kind)
+	}
+	// A client that goes by that digest may hold the old set for a TTL yet: a key
+	// that was not everywhere in it is not ready.
+	unripe := slices.ContainsFunc(s.wanted(), func(r Record) bool {
+		t := s.st.tracked(r)
+		return over[r.Kind] && (t == nil || !t.Ready)
+	})
+	s.st.Records = slices.DeleteFunc(s.st.Records, func(t Tracked) bool { return gone[t.Record] })
+	for i := range s.st.Records {
+		if t := &s.st.Records[i]; unripe {
+			t.Restart, t.Ready = s.now, false
+		}
 	}
 	s.drop(func(r Record) bool { return over[r.Kind] })
 }
