@@ -277,7 +277,7 @@ func (s *stepper) guard(before []Tracked) {
 	case s.Marks.Accept, isNew && bad == "", !isNew && (matched > 0 || len(s.next) > 0):
 		return
 	}
-	s.warnf(nil, "tlsa-guard", "not published: %s serves a key that none of the files holds; put its certificate there, or `zonebuild tlsa accept %s %d`",
+	s.warnf(nil, "tlsa-guard", "not published: %s serves a key that none of the files holds; put its certificate there (zonebuild tlsa accept %s %d lets the set pass)",
 		bad, s.Group.Host, s.Group.Port)
 	s.guarded = true
 	s.st.Records = before

@@ -52,7 +52,7 @@ func TestWarnings(t *testing.T) {
 		{"file", func() { s.files("broken", "gone") }, "c0: not PEM; what is published stays [tlsa-file]\n192.0.3.1:25 serves a key that no record matches [tlsa-mismatch]"},
 		{"absent", func() { s.files("gone", "gone") }, "c0: file does not exist; what is published stays [tlsa-file]\n192.0.3.1:25 serves a key that no record matches [tlsa-mismatch]"},
 		{"next", func() { s.files("A", "broken") }, "next=n: not PEM; what is published stays [tlsa-next]"},
-		{"guard", func() { s.files("B", "gone") }, "not published: 192.0.3.1:25 serves a key that none of the files holds; put its certificate there, or `zonebuild tlsa accept h.example. 25` [tlsa-guard]\n" +
+		{"guard", func() { s.files("B", "gone") }, "not published: 192.0.3.1:25 serves a key that none of the files holds; put its certificate there (zonebuild tlsa accept h.example. 25 lets the set pass) [tlsa-guard]\n" +
 			"192.0.3.1:25 serves a key that no record matches [tlsa-mismatch]"},
 		{"full", func() { full(); s.files("M", "gone") }, short(s.record("M")) + " is not published: 12 records stand here already; `zonebuild tlsa retire h.example. 25` ends those that no file asks for [tlsa-full]"},
 		{"lost", func() { s.published = Published{Records: []Record{s.record("A")}, TTL: 60} },
