@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -216,6 +217,9 @@ type refusedError struct{ findings []guard.Finding }
 
 func (e *refusedError) Error() string { return e.findings[0].Message }
 
+// largeZone is the number of records from which on memory is worth a collection.
+const largeZone = 50_000
+
 // commit signs, stages, verifies, checks and renames.
 func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made planned, serial, served uint32, hasServed bool) error {
 	t := p.tree
@@ -269,7 +273,10 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	if err := unsigned(); err != nil {
 		return err
 	}
-	body, made.plan = nil, nil // the verifier takes the room
+	body, made.plan = nil, nil
+	if j.res.Records > largeZone {
+		runtime.GC() // the verifier takes the room of the signer
+	}
 	if header.Body, err = p.verify(j, staged.Path(), ledger, signed); err != nil {
 		return err
 	}

@@ -147,6 +147,11 @@ func (p *Plan) findReplaced() {
 func (p *Plan) layOut() (changedDenial bool) {
 	c := newCursor(p.prev)
 	s := p.zone.Records()
+	p.items = make([]item, 0, s.Len()+p.denial.Len()+p.made.Len())
+	p.slots = make([]uint32, 0, cap(p.items)*len(p.zoneSigners)+len(p.keySigners))
+	if p.prev != nil {
+		p.spans = make([]span, 0, cap(p.items))
+	}
 	sets, kept := 0, 0
 	count := func(same bool) {
 		if sets++; same {

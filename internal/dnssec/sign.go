@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"crypto/rsa"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -23,7 +25,7 @@ type Signed struct {
 	plan  *Plan
 	zone  *zone.Zone // with the new serial
 	sigs  []byte     // the new signatures, one behind the other
-	where []uint64   // per slot: offset in sigs, of a new one
+	where []uint32   // per slot: offset in sigs, of a new one
 	made  *rrset.Set // plan.made, with the digest of the zone
 
 	Records    int       // without signatures
@@ -44,7 +46,7 @@ func Sign(p *Plan, serial uint32) (*Signed, *verify.Ledger, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Signed{plan: p, zone: z, where: make([]uint64, len(p.slots)), made: p.made}
+	s := &Signed{plan: p, zone: z, where: make([]uint32, len(p.slots)), made: p.made}
 	var size uint64
 	var todo []int32 // items with a new signature
 	for i := range p.items {
@@ -63,12 +65,15 @@ func Sign(p *Plan, serial uint32) (*Signed, *verify.Ledger, error) {
 				continue
 			}
 			fresh = !last
-			s.where[slot] = size
+			s.where[slot] = uint32(size)
 			size += uint64(signatureSize(&p.keys[k]))
 		}
 		if fresh {
 			todo = append(todo, int32(i))
 		}
+	}
+	if size > math.MaxUint32 {
+		return nil, nil, errors.New("more than 4 GiB of signatures")
 	}
 	s.sigs = make([]byte, size)
 	marks, err := s.run(todo)
@@ -102,11 +107,13 @@ func (s *Signed) run(todo []int32) ([]verify.Mark, error) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	workers := max(1, min(runtime.GOMAXPROCS(0), (len(todo)+batch-1)/batch))
+	all := make([]verify.Mark, 0, len(todo)+1) // of one key each, and of a ZONEMD
 	marks := make([][]verify.Mark, workers)
 	errs := make([]error, workers)
 	for w := range workers {
 		wg.Go(func() {
 			var buf scratch
+			marks[w] = make([]verify.Mark, 0, len(todo)/workers+batch)
 			for {
 				lo := int(next.Add(batch)) - batch
 				if lo >= len(todo) || errs[w] != nil {
@@ -122,12 +129,12 @@ func (s *Signed) run(todo []int32) ([]verify.Mark, error) {
 		})
 	}
 	wg.Wait()
-	var all []verify.Mark
 	for w := range workers {
 		if errs[w] != nil {
 			return nil, errs[w]
 		}
 		all = append(all, marks[w]...)
+		marks[w] = nil
 	}
 	return all, nil
 }
@@ -209,7 +216,7 @@ func (s *Signed) rrsig(dst []byte, it item, slot int, k *Key) []byte {
 	}
 	dst = s.appendRRSIGHead(dst, it, k)
 	at := s.where[slot]
-	return append(dst, s.sigs[at:at+uint64(signatureSize(k))]...)
+	return append(dst, s.sigs[at:at+uint32(signatureSize(k))]...)
 }
 
 func (s *Signed) count() {

@@ -73,11 +73,11 @@ func MarkOf(signedDataDigest [sha256.Size]byte, signature []byte) Mark {
 // made. It is immutable and safe for concurrent use; nil is no ledger.
 type Ledger struct{ marks []Mark }
 
-// NewLedger takes the marks, in any order; repeated ones count once.
+// NewLedger takes the marks, in any order; repeated ones count once. The slice is
+// the ledger's from then on.
 func NewLedger(marks []Mark) *Ledger {
-	m := slices.Clone(marks)
-	slices.SortFunc(m, compareMarks)
-	return &Ledger{slices.Compact(m)}
+	slices.SortFunc(marks, compareMarks)
+	return &Ledger{slices.Compact(marks)}
 }
 
 // Has reports whether m is in the ledger.
