@@ -1,0 +1,198 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// median of some numbers, NaN of none.
+func median[T int64 | float64](xs []T) float64 {
+	if len(xs) == 0 {
+		return math.NaN()
+	}
+	xs = slices.Sorted(slices.Values(xs))
+	mid := len(xs) / 2
+	if len(xs)%2 == 1 {
+		return float64(xs[mid])
+	}
+	return (float64(xs[mid-1]) + float64(xs[mid])) / 2
+}
+
+// spread is how far the runs lie apart: (longest − shortest) / median.
+func spread(xs []float64) float64 {
+	if len(xs) == 0 {
+		return math.NaN()
+	}
+	return (slices.Max(xs) - slices.Min(xs)) / median(xs)
+}
+
+// results is what bench/results.json holds.
+type results struct {
+	Date     string            `json:"date"`
+	CPU      string            `json:"cpu"`
+	Cores    int               `json:"cores"`
+	Go       string            `json:"go"`
+	N        int               `json:"n"`
+	Runs     int               `json:"runs"`
+	Versions map[string]string `json:"versions"`
+	Missing  []string          `json:"missing,omitempty"`
+	Sections []section         `json:"sections"`
+	Rows     []row             `json:"rows"`
+	Bars     []barResult       `json:"bars"`
+	Sizes    []int             `json:"sizes"`
+}
+
+type section struct {
+	Name  string `json:"name"`
+	Title string `json:"title"`
+}
+
+func (r *results) find(section, name string) *row {
+	i := slices.IndexFunc(r.Rows, func(w row) bool { return w.Section == section && w.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &r.Rows[i]
+}
+
+func (w *row) seconds() float64 {
+	if w == nil {
+		return math.NaN()
+	}
+	return median(w.Seconds)
+}
+
+func (w *row) peak() float64 {
+	if w == nil {
+		return math.NaN()
+	}
+	return median(w.Peaks)
+}
+
+// best is the lowest number of a section's rows of one role, NaN without any.
+func (r *results) best(section string, of role, number func(*row) float64) float64 {
+	least := math.NaN()
+	for i := range r.Rows {
+		w := &r.Rows[i]
+		if w.Section != section || w.Role != of {
+			continue
+		}
+		if x := number(w); math.IsNaN(least) || x < least {
+			least = x
+		}
+	}
+	return least
+}
+
+// barResult is one bar, and what was reached.
+type barResult struct {
+	Name  string  `json:"name"`
+	Limit float64 `json:"limit"`
+	Got   float64 `json:"got"`
+	OK    bool    `json:"ok"`
+}
+
+// judge compares the medians with the bars. A bar whose parts were not measured
+// is left out. The bars are meant for 100,000 hosts on two quiet cores.
+func (r *results) judge() []barResult {
+	seconds, peak := (*row).seconds, (*row).peak
+	host := r.best("host", peer, seconds)
+	small, large := r.perRecord()
+	bars := []barResult{
+		{Name: "host: time / fastest peer", Limit: 0.60, Got: r.find("host", "zonebuild").seconds() / host},
+		{Name: "host: time / floor", Limit: 1.25, Got: r.find("host", "zonebuild").seconds() / r.best("host", floor, seconds)},
+		{Name: "host, all verified: time / dnssec-signzone", Limit: 0.55, Got: r.find("host", nameAll).seconds() / r.find("host", "dnssec-signzone").seconds()},
+		{Name: "host: peak / leanest peer", Limit: 0.70, Got: r.find("host", "zonebuild").peak() / r.best("host", peer, peak)},
+		{Name: "tld: time / fastest peer", Limit: 0.60, Got: r.find("tld", "zonebuild").seconds() / r.best("tld", peer, seconds)},
+		{Name: "tld: peak / leanest peer", Limit: 0.70, Got: r.find("tld", "zonebuild").peak() / r.best("tld", peer, peak)},
+		{Name: "again, cold: time / fastest peer's full sign", Limit: 0.08, Got: r.find("again", nameCold).seconds() / host},
+		{Name: "again, held: time / knotd", Limit: 0.50, Got: r.find("again", nameHeld).seconds() / r.find("again", "knotd").seconds()},
+		{Name: "verify: time / fastest verifier", Limit: 0.55, Got: r.find("verify", "zonebuild verify").seconds() / r.best("verify", peer, seconds)},
+		{Name: "many, one zone changed: seconds", Limit: 1, Got: r.find("many", nameOne).seconds()},
+		{Name: "size: time per record, largest / smallest", Limit: 1.15, Got: large.seconds / small.seconds},
+		{Name: "size: memory per record, largest / smallest", Limit: 1.15, Got: large.bytes / small.bytes},
+	}
+	bars = slices.DeleteFunc(bars, func(b barResult) bool { return math.IsNaN(b.Got) || math.IsInf(b.Got, 0) })
+	for i := range bars {
+		bars[i].OK = bars[i].Got <= bars[i].Limit
+	}
+	return bars
+}
+
+// cost of one record.
+type cost struct{ seconds, bytes float64 }
+
+// costOf is the cost of a record in the zone of n hosts: what its build took
+// more than that of an empty zone, by the records that it has more.
+func (r *results) costOf(n int) cost {
+	w, empty := r.find("size", sizeName(n)), r.find("size", sizeName(0))
+	more := float64(hostRecords(n) - hostRecords(0))
+	return cost{(w.seconds() - empty.seconds()) / more, (w.peak() - empty.peak()) / more}
+}
+
+// perRecord is the cost in the smallest and in the largest zone of `size`.
+func (r *results) perRecord() (small, large cost) {
+	if len(r.Sizes) < 2 {
+		return cost{math.NaN(), math.NaN()}, cost{math.NaN(), math.NaN()}
+	}
+	return r.costOf(slices.Min(r.Sizes)), r.costOf(slices.Max(r.Sizes))
+}
+
+// table prints all sections and the bars, for people.
+func (r *results) table() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %d cores, %s, N=%s, medians of %d\n", r.CPU, r.Cores, r.Go, group(r.N), r.Runs)
+	for _, s := range r.Sections {
+		fmt.Fprintf(&b, "\n%s: %s\n", s.Name, s.Title)
+		bestPeer, floor := r.best(s.Name, peer, (*row).seconds), r.best(s.Name, floor, (*row).seconds)
+		fmt.Fprintf(&b, "%-20s %9s %7s %8s %8s %8s %11s\n", "", "seconds", "spread", "/ peer", "/ floor", "peak MB", "signatures")
+		for i := range r.Rows {
+			w := &r.Rows[i]
+			if w.Section != s.Name {
+				continue
+			}
+			fmt.Fprintf(&b, "%-20s %9.3f %6.0f%% %8s %8s %8s %11s\n", w.Name, w.seconds(), 100*spread(w.Seconds),
+				decimals(w.seconds()/bestPeer, 2), decimals(w.seconds()/floor, 2), decimals(w.peak()/1e6, 1), group(w.Signatures))
+		}
+		if s.Name == "size" {
+			for _, n := range r.Sizes {
+				c := r.costOf(n)
+				fmt.Fprintf(&b, "%-20s %9.2f µs and %.0f bytes a record\n", sizeName(n), c.seconds*1e6, c.bytes)
+			}
+		}
+	}
+	if len(r.Bars) > 0 {
+		fmt.Fprintf(&b, "\n%-46s %8s %8s\n", "bar", "at most", "got")
+	}
+	for _, x := range r.Bars {
+		verdict := "ok"
+		if !x.OK {
+			verdict = "MISSED"
+		}
+		fmt.Fprintf(&b, "%-46s %8.2f %8s  %s\n", x.Name, x.Limit, decimals(x.Got, 3), verdict)
+	}
+	if len(r.Missing) > 0 {
+		fmt.Fprintf(&b, "\nnot installed, not compared: %s (make packages)\n", strings.Join(r.Missing, ", "))
+	}
+	return b.String()
+}
+
+// decimals of a number, "-" of none.
+func decimals(x float64, n int) string {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return "-"
+	}
+	return strconv.FormatFloat(x, 'f', n, 64)
+}
+
+// group writes a count with commas between thousands.
+func group(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
