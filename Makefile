@@ -20,8 +20,7 @@ BUILDFLAGS := -trimpath -buildvcs=$(BUILDVCS) -tags urfave_cli_no_docs
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST) | \
-		{ if [ -e scripts/bench-smoke.sh ]; then cat; else grep -v bench-smoke; fi; }
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the programs into bin/
@@ -68,15 +67,30 @@ check-layers:
 check-scripts: packages
 	shellcheck scripts/*.sh .ci/run
 
-.PHONY: bench
-bench: ## run the Go benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+# The sizes that the bars of docs/scale.md are meant for. ONLY names sections,
+# with commas; none means all. A million names: make bench SIZES=10000,1000000
+N = 100000
+RUNS = 3
+ONLY =
+SIZES = 10000,100000
+COUNT = 1
 
-ifneq ($(wildcard scripts/bench-smoke.sh),)
+# Built, not run by "go run": an interrupt then reaches it, and it cleans up.
+.PHONY: bin/bench
+bin/bench:
+	$(GO) build -buildvcs=false -o bin/bench ./scripts/bench
+
+.PHONY: bench
+bench: build packages bin/bench ## compare with other signers, at length: N= RUNS= ONLY= SIZES=
+	bin/bench -n $(N) -runs $(RUNS) -only "$(ONLY)" -sizes $(SIZES) -out bench/results.json bin/zonebuild
+
 .PHONY: bench-smoke
-bench-smoke: build packages ## compare signing speed with other signers, briefly
-	@sh scripts/bench-smoke.sh bin/zonebuild
-endif
+bench-smoke: build packages bin/bench ## the same on small zones, in less than a minute
+	@bin/bench -n 500 -runs 1 -sizes 200,400 -brief bin/zonebuild
+
+.PHONY: gobench
+gobench: ## run the Go benchmarks, COUNT times, for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 60m ./...
 
 .PHONY: repro
 repro: ## build the programs twice, apart, and compare them

@@ -42,12 +42,12 @@ type row struct {
 
 // compete has every entrant do its work in each round, one at a time; each
 // round begins with another one, so that no place in it is an advantage.
-func (b *bench) compete(ctx context.Context, section string, entrants []entrant) error {
+func (b *bench) compete(ctx context.Context, section string, rounds int, entrants []entrant) error {
 	rows := make([]row, len(entrants))
 	for i, e := range entrants {
 		rows[i] = row{Section: section, Name: e.name, Role: e.role}
 	}
-	for round := range b.runs {
+	for round := range rounds {
 		for i := range entrants {
 			i = (i + round) % len(entrants)
 			t, n, err := b.once(ctx, entrants[i])
@@ -59,7 +59,7 @@ func (b *bench) compete(ctx context.Context, section string, entrants []entrant)
 				rows[i].Peaks = append(rows[i].Peaks, t.peak)
 			}
 			rows[i].Signatures = n
-			b.progress("%s %d/%d: %s %.2f s", section, round+1, b.runs, entrants[i].name, t.seconds)
+			b.progress("%s %d/%d: %s %.2f s", section, round+1, rounds, entrants[i].name, t.seconds)
 		}
 	}
 	b.rows = append(b.rows, rows...)
@@ -104,7 +104,7 @@ func (b *bench) present(entrants []entrant) (out []entrant) {
 
 // progress tells a terminal's user where a long run stands.
 func (b *bench) progress(format string, args ...any) {
-	if !b.quiet {
+	if !b.brief {
 		fmt.Fprintf(b.stderr, format+"\n", args...)
 	}
 }

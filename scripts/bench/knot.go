@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -106,9 +104,7 @@ func freePort() (int, error) {
 // knotd is a running server.
 type knotd struct {
 	*knot
-	cmd   *exec.Cmd
-	ended chan struct{}
-	log   string
+	*launched
 }
 
 const (
@@ -119,37 +115,16 @@ const (
 // startKnotd starts the server and waits until it serves the signed zone.
 func (b *bench) startKnotd(ctx context.Context, k *knot, apex string) (*knotd, error) {
 	path, _ := find("knotd")
-	d := &knotd{knot: k, cmd: command(ctx, path, "-c", k.conf), ended: make(chan struct{}), log: filepath.Join(k.dir, "log")}
-	log, err := os.Create(d.log)
+	l, err := b.launch(ctx, filepath.Join(k.dir, "log"), path, "-c", k.conf)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	d.cmd.Stdout, d.cmd.Stderr = log, log
-	if err := d.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		d.cmd.Wait()
-		close(d.ended)
-	}()
+	d := &knotd{k, l}
 	if err := d.await(ctx, apex, dns.TypeSOA); err != nil {
 		d.stop()
 		return nil, err
 	}
 	return d, nil
-}
-
-// stop asks the server to end, waits for it, and gives its peak.
-func (d *knotd) stop() int64 {
-	syscall.Kill(-d.cmd.Process.Pid, syscall.SIGTERM)
-	select {
-	case <-d.ended:
-	case <-time.After(stopTimeout):
-		syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
-		<-d.ended
-	}
-	return peakOf(d.cmd)
 }
 
 // await asks until the answer has the RRset with a signature.
@@ -169,8 +144,8 @@ func (d *knotd) await(ctx context.Context, name string, typ uint16) error {
 		case <-ctx.Done():
 			return fmt.Errorf("wait until knotd serves %s: %w", name, ctx.Err())
 		case <-d.ended:
-			log, _ := os.ReadFile(d.log)
-			return fmt.Errorf("knotd ended: %s", log)
+			t, err := d.wait()
+			return fmt.Errorf("knotd ended: %w: %s", err, t.said)
 		case <-tick.C:
 		}
 	}

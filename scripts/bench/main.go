@@ -32,11 +32,11 @@ import (
 // bench is one call.
 type bench struct {
 	*room
-	self, zonebuild string // paths of this program and of ours
-	n, runs         int
-	sizeList        []int
-	quiet           bool
-	stderr          io.Writer
+	zonebuild string // the path of ours
+	n, runs   int
+	sizeList  []int
+	brief     bool
+	stderr    io.Writer
 
 	sections []section
 	rows     []row
@@ -69,12 +69,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	only := flags.String("only", "", "sections, with commas: "+strings.Join(names(), ",")+" (default all)")
 	list := flags.String("sizes", "10000,100000", "numbers of hosts of the section size")
 	out := flags.String("out", "", "write the results here, as JSON")
-	quiet := flags.Bool("quiet", false, "do not tell each run")
+	brief := flags.Bool("brief", false, "print one line for each section, and neither runs nor bars")
 	child := flags.String("child", "", "for the program's own use: a process that is measured")
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp
 	}
 	switch *child {
+	case "run":
+		if flags.NArg() < 2 {
+			return flag.ErrHelp
+		}
+		return runChild(ctx, flags.Arg(0), flags.Args()[1:], stdin, stdout)
 	case "floor":
 		return floorChild(*n, stdout)
 	case "hold":
@@ -93,7 +98,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return flag.ErrHelp
 	}
 	b := &bench{
-		room: &room{cores: runtime.GOMAXPROCS(0)}, n: *n, runs: *runs, sizeList: sizes, quiet: *quiet, stderr: stderr, missing: map[string]bool{},
+		room: &room{cores: runtime.GOMAXPROCS(0)}, n: *n, runs: *runs, sizeList: sizes, brief: *brief, stderr: stderr, missing: map[string]bool{},
 	}
 	if b.zonebuild, err = filepath.Abs(flags.Arg(0)); err != nil {
 		return err
@@ -111,7 +116,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 	}
 	r := b.results(ctx, time.Now())
-	if _, err := io.WriteString(stdout, r.table()); err != nil {
+	text := r.table()
+	if b.brief {
+		text = r.lines()
+	}
+	if _, err := io.WriteString(stdout, text); err != nil {
 		return err
 	}
 	if *out != "" {

@@ -155,7 +155,7 @@ func (r *results) table() string {
 				continue
 			}
 			fmt.Fprintf(&b, "%-20s %9.3f %6.0f%% %8s %8s %8s %11s\n", w.Name, w.seconds(), 100*spread(w.Seconds),
-				decimals(w.seconds()/bestPeer, 2), decimals(w.seconds()/floor, 2), decimals(w.peak()/1e6, 1), group(w.Signatures))
+				decimals(w.seconds()/bestPeer, 2), decimals(w.seconds()/floor, 2), decimals(w.peak()/1e6, 1), made(w))
 		}
 		if s.Name == "size" {
 			for _, n := range r.Sizes {
@@ -165,7 +165,7 @@ func (r *results) table() string {
 		}
 	}
 	if len(r.Bars) > 0 {
-		fmt.Fprintf(&b, "\n%-46s %8s %8s\n", "bar", "at most", "got")
+		fmt.Fprintf(&b, "\n%-46s %8s %8s\n", "bar, for N=100,000 and two quiet cores", "at most", "got")
 	}
 	for _, x := range r.Bars {
 		verdict := "ok"
@@ -178,6 +178,39 @@ func (r *results) table() string {
 		fmt.Fprintf(&b, "\nnot installed, not compared: %s (make packages)\n", strings.Join(r.Missing, ", "))
 	}
 	return b.String()
+}
+
+// lines prints one line for each section: the last row of ours, and the fastest
+// peer.
+func (r *results) lines() string {
+	var b strings.Builder
+	for _, s := range r.Sections {
+		var w *row
+		for i := range r.Rows {
+			if r.Rows[i].Section == s.Name && r.Rows[i].Role == ours {
+				w = &r.Rows[i]
+			}
+		}
+		if w == nil {
+			continue
+		}
+		fmt.Fprintf(&b, "%-7s %s: %.2f s", s.Name, w.Name, w.seconds())
+		if best := r.best(s.Name, peer, (*row).seconds); !math.IsNaN(best) {
+			fmt.Fprintf(&b, ", the fastest peer %.2f s", best)
+		}
+		fmt.Fprintln(&b)
+	}
+	if len(r.Missing) > 0 {
+		fmt.Fprintf(&b, "not installed: %s\n", strings.Join(r.Missing, ", "))
+	}
+	return b.String()
+}
+
+func made(w *row) string {
+	if w.Signatures == 0 {
+		return "-"
+	}
+	return group(w.Signatures)
 }
 
 // decimals of a number, "-" of none.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,34 +28,105 @@ type took struct {
 // room is where everything is made, and how programs are run in it.
 type room struct {
 	dir   string
+	self  string // the path of this program
 	cores int
 }
 
 func (r *room) path(elem ...string) string { return filepath.Join(append([]string{r.dir}, elem...)...) }
 
-// run runs a program to its end. What it prints goes to a file, so that this
-// process stays small: on Linux the peak of a child begins with that of the
-// process it was forked from. An exit status but 0 is an error that ends with
-// what the program said last.
+// run runs a program to its end. What it prints goes to a file. An exit status
+// but 0 is an error that ends with what the program said last.
 func (r *room) run(ctx context.Context, program string, args ...string) (took, error) {
-	log, err := os.Create(r.path("said"))
+	l, err := r.launch(ctx, r.path("said"), program, args...)
 	if err != nil {
 		return took{}, err
 	}
-	defer log.Close()
-	cmd := command(ctx, program, args...)
-	cmd.Dir = r.dir
-	cmd.Stdout, cmd.Stderr = log, log
-	start := time.Now()
-	err = cmd.Run()
-	t := took{seconds: time.Since(start).Seconds(), peak: peakOf(cmd), said: tail(log)}
+	t, err := l.wait()
 	if ctx.Err() != nil {
-		return t, ctx.Err()
+		return took{}, ctx.Err()
 	}
 	if err != nil {
 		return t, fmt.Errorf("run %s %s: %w: %s", filepath.Base(program), strings.Join(args, " "), err, strings.TrimSpace(t.said))
 	}
 	return t, nil
+}
+
+// launched is a program that runs as a child of a child. On Linux the peak of a
+// process begins with that of the one which it was forked from, and this one is
+// larger than some that are measured; and the one between ends the program when
+// this one is killed.
+type launched struct {
+	cmd    *exec.Cmd
+	leash  io.Closer
+	answer bytes.Buffer
+	said   string
+	ended  chan struct{}
+	err    error
+}
+
+func (r *room) launch(ctx context.Context, said, program string, args ...string) (*launched, error) {
+	l := &launched{said: said, ended: make(chan struct{})}
+	l.cmd = command(ctx, r.self, append([]string{"-child", "run", "--", said, program}, args...)...)
+	l.cmd.Dir = r.dir
+	l.cmd.Stdout = &l.answer
+	var err error
+	if l.leash, err = l.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := l.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		l.err = l.cmd.Wait()
+		close(l.ended)
+	}()
+	return l, nil
+}
+
+// wait waits for the end of the program.
+func (l *launched) wait() (t took, err error) {
+	<-l.ended
+	if t.said, err = tail(l.said); err != nil {
+		return t, err
+	}
+	if l.err != nil {
+		return t, l.err
+	}
+	_, err = fmt.Sscan(l.answer.String(), &t.seconds, &t.peak)
+	return t, err
+}
+
+// stop asks the program to end, and waits for it.
+func (l *launched) stop() (took, error) {
+	l.leash.Close()
+	return l.wait()
+}
+
+// runChild is this program run as the parent of one that is measured. It prints
+// the seconds and the peak in bytes. When its input ends, so does the program.
+func runChild(ctx context.Context, said string, argv []string, leash io.Reader, out io.Writer) error {
+	log, err := os.Create(said)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		io.Copy(io.Discard, leash)
+		cancel()
+	}()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) // in the group of this one
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopTimeout
+	start := time.Now()
+	err = cmd.Run()
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, time.Since(start).Seconds(), peakOf(cmd))
+	return err
 }
 
 // command is a program in a process group of its own, which is asked to end,
@@ -79,16 +151,38 @@ func peakOf(cmd *exec.Cmd) int64 {
 	return 0
 }
 
+// peakNow is the largest resident set so far of a process that runs, 0 where
+// the system does not tell.
+func peakNow(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	var kib int64
+	if _, rest, ok := strings.Cut(string(b), "VmHWM:"); ok {
+		fmt.Sscan(rest, &kib)
+	}
+	return kib * 1024
+}
+
 // tail is the end of a file, at most 2,000 bytes.
-func tail(f *os.File) string {
+func tail(path string) (string, error) {
 	const most = 2000
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
 	end, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return ""
+		return "", err
 	}
 	b := make([]byte, min(end, most))
-	n, _ := f.ReadAt(b, end-int64(len(b)))
-	return string(b[:n])
+	n, err := f.ReadAt(b, end-int64(len(b)))
+	if n == len(b) {
+		err = nil
+	}
+	return string(b[:n]), err
 }
 
 // settle writes to the disk what earlier runs left to be written, so that it is

@@ -213,7 +213,7 @@ func (b *bench) sign(ctx context.Context, section string, s *shape, all bool) er
 	if err != nil {
 		return err
 	}
-	return b.compete(ctx, section, append(entrants, peers...))
+	return b.compete(ctx, section, b.runs, append(entrants, peers...))
 }
 
 const nameAll = "zonebuild, all" // verify-signatures = "all"
