@@ -48,7 +48,10 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	interrupted := ctx.Err() != nil
 	stop()
+	var status exitStatus
 	switch {
+	case errors.As(err, &status):
+		os.Exit(int(status))
 	case interrupted:
 		fmt.Fprintln(os.Stderr, "bench: interrupted")
 		os.Exit(130)

@@ -122,12 +122,23 @@ func runChild(ctx context.Context, said string, argv []string, leash io.Reader, 
 	cmd.WaitDelay = stopTimeout
 	start := time.Now()
 	err = cmd.Run()
-	if err != nil && ctx.Err() == nil {
-		return err
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil: // it was asked to end
+	case errors.As(err, &exit):
+		return exitStatus(max(1, exit.ExitCode()))
+	case err != nil:
+		fmt.Fprintln(log, err)
+		return exitStatus(127)
 	}
 	_, err = fmt.Fprintln(out, time.Since(start).Seconds(), peakOf(cmd))
 	return err
 }
+
+// exitStatus is how the measured program ended, which the one between passes on.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // command is a program in a process group of its own, which is asked to end,
 // with its children, when ctx does, and killed a little later.
