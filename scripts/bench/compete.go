@@ -36,6 +36,7 @@ type row struct {
 	Name       string    `json:"name"`
 	Role       role      `json:"role"`
 	Seconds    []float64 `json:"seconds"`
+	CPU        []float64 `json:"cpu_seconds,omitempty"`
 	Peaks      []int64   `json:"peak_bytes,omitempty"`
 	Signatures int       `json:"signatures,omitempty"`
 }
@@ -55,6 +56,9 @@ func (b *bench) compete(ctx context.Context, section string, rounds int, entrant
 				return fmt.Errorf("%s: %s: %w", section, entrants[i].name, err)
 			}
 			rows[i].Seconds = append(rows[i].Seconds, t.seconds)
+			if t.cpu > 0 {
+				rows[i].CPU = append(rows[i].CPU, t.cpu)
+			}
 			if t.peak > 0 {
 				rows[i].Peaks = append(rows[i].Peaks, t.peak)
 			}

@@ -113,12 +113,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	before := load()
 	for _, s := range chosen {
 		if err := s.do(b, ctx); err != nil {
 			return err
 		}
 	}
 	r := b.results(ctx, time.Now())
+	r.Load = before
 	text := r.table()
 	if b.brief {
 		text = r.lines()

@@ -34,6 +34,7 @@ type results struct {
 	Date     string            `json:"date"`
 	CPU      string            `json:"cpu"`
 	Cores    int               `json:"cores"`
+	Load     float64           `json:"load_before"`
 	Go       string            `json:"go"`
 	N        int               `json:"n"`
 	Runs     int               `json:"runs"`
@@ -144,17 +145,17 @@ func (r *results) perRecord() (small, large cost) {
 // table prints all sections and the bars, for people.
 func (r *results) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %d cores, %s, N=%s, medians of %d\n", r.CPU, r.Cores, r.Go, group(r.N), r.Runs)
+	fmt.Fprintf(&b, "%s, %d cores, load %s before, %s, N=%s, medians of %d\n", r.CPU, r.Cores, decimals(r.Load, 1), r.Go, group(r.N), r.Runs)
 	for _, s := range r.Sections {
 		fmt.Fprintf(&b, "\n%s: %s\n", s.Name, s.Title)
 		bestPeer, floor := r.best(s.Name, peer, (*row).seconds), r.best(s.Name, floor, (*row).seconds)
-		fmt.Fprintf(&b, "%-20s %9s %7s %8s %8s %8s %11s\n", "", "seconds", "spread", "/ peer", "/ floor", "peak MB", "signatures")
+		fmt.Fprintf(&b, "%-20s %9s %7s %8s %8s %8s %8s %11s\n", "", "seconds", "spread", "cpu s", "/ peer", "/ floor", "peak MB", "signatures")
 		for i := range r.Rows {
 			w := &r.Rows[i]
 			if w.Section != s.Name {
 				continue
 			}
-			fmt.Fprintf(&b, "%-20s %9.3f %6.0f%% %8s %8s %8s %11s\n", w.Name, w.seconds(), 100*spread(w.Seconds),
+			fmt.Fprintf(&b, "%-20s %9.3f %6.0f%% %8s %8s %8s %8s %11s\n", w.Name, w.seconds(), 100*spread(w.Seconds), decimals(median(w.CPU), 2),
 				decimals(w.seconds()/bestPeer, 2), decimals(w.seconds()/floor, 2), decimals(w.peak()/1e6, 1), made(w))
 		}
 		if s.Name == "size" {

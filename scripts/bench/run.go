@@ -21,7 +21,8 @@ const stopTimeout = 5 * time.Second
 // took is what one run of a program cost.
 type took struct {
 	seconds float64
-	peak    int64 // bytes: ru_maxrss
+	cpu     float64 // seconds, of all cores together; 0 if unknown
+	peak    int64   // bytes: ru_maxrss
 	said    string
 }
 
@@ -92,7 +93,7 @@ func (l *launched) wait() (t took, err error) {
 	if l.err != nil {
 		return t, l.err
 	}
-	_, err = fmt.Sscan(l.answer.String(), &t.seconds, &t.peak)
+	_, err = fmt.Sscan(l.answer.String(), &t.seconds, &t.cpu, &t.peak)
 	return t, err
 }
 
@@ -103,7 +104,7 @@ func (l *launched) stop() (took, error) {
 }
 
 // runChild is this program run as the parent of one that is measured. It prints
-// the seconds and the peak in bytes. When its input ends, so does the program.
+// the seconds, those of the processor, and the peak in bytes. When its input ends, so does the program.
 func runChild(ctx context.Context, said string, argv []string, leash io.Reader, out io.Writer) error {
 	log, err := os.Create(said)
 	if err != nil {
@@ -131,7 +132,8 @@ func runChild(ctx context.Context, said string, argv []string, leash io.Reader, 
 		fmt.Fprintln(log, err)
 		return exitStatus(127)
 	}
-	_, err = fmt.Fprintln(out, time.Since(start).Seconds(), peakOf(cmd))
+	seconds := time.Since(start).Seconds()
+	_, err = fmt.Fprintln(out, seconds, cpuOf(cmd), peakOf(cmd))
 	return err
 }
 
@@ -160,6 +162,14 @@ func peakOf(cmd *exec.Cmd) int64 {
 		return int64(u.Maxrss) * 1024
 	}
 	return 0
+}
+
+// cpuOf is the processor time of a process that has ended.
+func cpuOf(cmd *exec.Cmd) float64 {
+	if cmd.ProcessState == nil {
+		return 0
+	}
+	return (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 }
 
 // peakNow is the largest resident set so far of a process that runs, 0 where
@@ -232,6 +242,18 @@ func machine() string {
 		model = strings.TrimSpace(string(out))
 	}
 	return model
+}
+
+// load is the load average of the last minute, -1 where the system does not tell:
+// a run on a busy machine says little.
+func load() float64 {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return -1
+	}
+	l := -1.0
+	fmt.Sscan(string(b), &l)
+	return l
 }
 
 // version is the first line of what a program says about itself with any of the
