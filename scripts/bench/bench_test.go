@@ -210,6 +210,18 @@ func TestGroup(t *testing.T) {
 	}
 }
 
+func TestRate(t *testing.T) {
+	for _, tt := range []struct {
+		n       int
+		seconds float64
+		want    string
+	}{{300_010, 6.5, "46,000"}, {10, 0.1, "100"}, {99_999, 1, "100,000"}, {7, 2, "3.5"}, {7, math.NaN(), "-"}, {7, 0, "-"}} {
+		if got := rate(tt.n, tt.seconds); got != tt.want {
+			t.Errorf("%d in %v s: %q, want %q", tt.n, tt.seconds, got, tt.want)
+		}
+	}
+}
+
 // example is a result with round numbers.
 func example() *results {
 	mb := func(n int64) []int64 { return []int64{n * 1e6} }

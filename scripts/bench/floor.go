@@ -17,7 +17,7 @@ import (
 
 // maxFloor is how many signatures are made to measure the floor. A zone with
 // more gets the time of so many, scaled.
-const maxFloor = 300_000
+const maxFloor = 500_000
 
 // signBare makes n signatures on all cores and nothing else: a digest and a call
 // of Signer.Sign without a source of randomness (RFC 6979), ECDSA P-256. No

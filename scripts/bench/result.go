@@ -158,6 +158,9 @@ func (r *results) table() string {
 			fmt.Fprintf(&b, "%-20s %9.3f %6.0f%% %8s %8s %8s %8s %11s\n", w.Name, w.seconds(), 100*spread(w.Seconds), decimals(median(w.CPU), 2),
 				decimals(w.seconds()/bestPeer, 2), decimals(w.seconds()/floor, 2), decimals(w.peak()/1e6, 1), made(w))
 		}
+		if w := r.find(s.Name, "zonebuild"); w != nil {
+			fmt.Fprintf(&b, "zonebuild makes %s signatures a second, the floor %s\n", rate(w.Signatures, w.seconds()), rate(w.Signatures, floor))
+		}
 		if s.Name == "size" {
 			for _, n := range r.Sizes {
 				c := r.costOf(n)
@@ -212,6 +215,16 @@ func made(w *row) string {
 		return "-"
 	}
 	return group(w.Signatures)
+}
+
+// rate is a count by a time, in two digits: more of them would be noise.
+func rate(n int, seconds float64) string {
+	x := float64(n) / seconds
+	if math.IsNaN(x) || math.IsInf(x, 0) || x < 10 {
+		return decimals(x, 1)
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(x))-1)
+	return group(int(math.Round(x/unit) * unit))
 }
 
 // decimals of a number, "-" of none.
