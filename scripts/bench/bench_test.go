@@ -106,6 +106,30 @@ func TestLeash(t *testing.T) {
 	awaitGone(t, pid)
 }
 
+// TestInterruptedCall: a call that is interrupted in the midst of a run leaves no
+// process and no file.
+func TestInterruptedCall(t *testing.T) {
+	dir, pidFile := t.TempDir(), filepath.Join(t.TempDir(), "pid")
+	t.Setenv("TMPDIR", dir)
+	hangs := filepath.Join(t.TempDir(), "zonebuild")
+	script := "#!/bin/sh\necho $$ >" + pidFile + ".new\nmv " + pidFile + ".new " + pidFile + "\nsleep 1000\n"
+	if err := os.WriteFile(hangs, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, []string{"-n", "10", "-only", "host", hangs}, nil, io.Discard, io.Discard) }()
+	pid := awaitPid(t, pidFile)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	awaitGone(t, pid)
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func awaitPid(t *testing.T, path string) (pid int) {
 	t.Helper()
 	until(t, func() bool {
