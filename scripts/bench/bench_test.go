@@ -251,6 +251,7 @@ func example() *results {
 	mb := func(n int64) []int64 { return []int64{n * 1e6} }
 	return &results{
 		CPU: "a processor", Cores: 2, Load: 0.25, Go: "go1", N: 1000, Runs: 3, Sizes: []int{1000, 10000}, Missing: []string{"kzonesign"},
+		Versions: map[string]string{"ldns-signzone": "version 2", "dnssec-signzone": "version 1"},
 		Sections: []section{{"host", "sign"}, {"again", "one TXT"}, {"size", "per record"}},
 		Rows: []row{
 			{"host", "floor", floor, []float64{6}, []float64{11.9}, nil, 3010},

@@ -221,7 +221,7 @@ func (b *bench) results(ctx context.Context, now time.Time) *results {
 		Versions: map[string]string{}, Missing: slices.Sorted(maps.Keys(b.missing)),
 		Sections: b.sections, Rows: b.rows, Sizes: b.sizeList,
 	}
-	for program, flag := range map[string]string{"ldns-signzone": "-v", "dnssec-signzone": "-V", "kzonesign": "-V", "knotd": "-V", b.zonebuild: "--version"} {
+	for program, flag := range map[string]string{"ldns-signzone": "-v", "dnssec-signzone": "-V", "kzonesign": "-V", "knotd": "-V", b.zonebuild: "version"} {
 		if path, ok := find(program); ok {
 			r.Versions[filepath.Base(program)] = version(ctx, path, flag)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -158,7 +159,7 @@ func (r *results) table() string {
 			fmt.Fprintf(&b, "%-20s %9.3f %6.0f%% %8s %8s %8s %8s %11s\n", w.Name, w.seconds(), 100*spread(w.Seconds), decimals(median(w.CPU), 2),
 				decimals(w.seconds()/bestPeer, 2), decimals(w.seconds()/floor, 2), decimals(w.peak()/1e6, 1), made(w))
 		}
-		if w := r.find(s.Name, "zonebuild"); w != nil {
+		if w := r.find(s.Name, "zonebuild"); w != nil && s.Name == "host" { // nearly all of it is signing
 			fmt.Fprintf(&b, "zonebuild makes %s signatures a second, the floor %s\n", rate(w.Signatures, w.seconds()), rate(w.Signatures, floor))
 		}
 		if s.Name == "size" {
@@ -177,6 +178,12 @@ func (r *results) table() string {
 			verdict = "MISSED"
 		}
 		fmt.Fprintf(&b, "%-46s %8.2f %8s  %s\n", x.Name, x.Limit, decimals(x.Got, 3), verdict)
+	}
+	for i, program := range slices.Sorted(maps.Keys(r.Versions)) {
+		if i == 0 {
+			fmt.Fprintln(&b)
+		}
+		fmt.Fprintf(&b, "%s: %s\n", program, r.Versions[program])
 	}
 	if len(r.Missing) > 0 {
 		fmt.Fprintf(&b, "\nnot installed, not compared: %s (make packages)\n", strings.Join(r.Missing, ", "))
