@@ -57,6 +57,7 @@ func (c *checker) check() {
 	case !c.options.AllowUnsigned || len(c.options.DS) > 0:
 		c.errorf(0, "not-signed", c.apex, "zone is not signed")
 	}
+	c.jobs = make([]job, 0, c.count.rrsig)
 	for lo := 0; lo < len(c.recs); {
 		hi := c.end(lo)
 		c.owners(lo, hi)

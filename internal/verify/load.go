@@ -39,7 +39,7 @@ func load(r io.ReadSeeker, apex domain.Name, trusted *trustedText, f *faults) (*
 }
 
 const (
-	bytesPerRecord = 90      // what a record takes at least, in a zone of short names
+	bytesPerRecord = 110     // what a record of a signed zone takes; one of an unsigned zone takes less, and more room is made
 	partSize       = 4 << 20 // a file of fewer octets is not worth a second core
 )
 
@@ -80,7 +80,11 @@ func loadLines(r io.Reader, size int64, trusted *trustedText, f *faults) (*zone,
 	}
 	wg.Wait()
 	z := &parts[0].zone
-	z.recs = recs[:len(parts[0].recs)]
+	if total, moved := sizes(parts, room); moved { // some part outgrew its room: in place, one would overwrite the next
+		z.recs = append(make([]rec, 0, total), parts[0].recs...)
+	} else {
+		z.recs = recs[:len(parts[0].recs)]
+	}
 	lines := uint32(0)
 	for i := range parts {
 		if errs[i] != nil {
@@ -96,6 +100,17 @@ func loadLines(r io.Reader, size int64, trusted *trustedText, f *faults) (*zone,
 		lines += parts[i].lines
 	}
 	return z, nil
+}
+
+// sizes is the number of records of all parts, and whether any had more than
+// there was room for.
+func sizes(parts []part, room []int64) (total int, moved bool) {
+	for i := range parts {
+		n := len(parts[i].recs)
+		total += n
+		moved = moved || int64(n) > room[i+1]-room[i]
+	}
+	return total, moved
 }
 
 // lineStart is the beginning of the first line that begins at or behind an
