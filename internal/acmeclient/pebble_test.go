@@ -329,6 +329,9 @@ func TestIssue(t *testing.T) {
 			ca := start(t, z.addr)
 			c := register(t, ca)
 			keys := map[string]crypto.Signer{"ecdsa": p256(t), "rsa": rsaKey}
+			if version == "2.4" {
+				keys["ed25519"] = ed
+			}
 			for kind, key := range keys {
 				z.most = 0
 				names := []string{"example.org", "*.example.org", "www.example.org"}
@@ -345,15 +348,16 @@ func TestIssue(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			// Neither takes Ed25519: nothing is left of the order, or of its challenge.
-			_, err := c.Obtain(t.Context(), z, Request{Name: "ed25519", Identifiers: []string{"example.org"}, Key: ed})
-			if !errors.Is(err, ErrCSR) {
-				t.Errorf("Ed25519: %v", err)
+			if version == "2.10" { // which takes no Ed25519: nothing is left of the order, or of its challenge
+				_, err := c.Obtain(t.Context(), z, Request{Name: "ed25519", Identifiers: []string{"example.org"}, Key: ed})
+				if !errors.Is(err, ErrCSR) {
+					t.Errorf("Ed25519: %v", err)
+				}
+				if _, found, err := c.Order("ed25519"); found || err != nil {
+					t.Errorf("a record is left: %v", err)
+				}
+				z.empty(t)
 			}
-			if _, found, err := c.Order("ed25519"); found || err != nil {
-				t.Errorf("a record is left: %v", err)
-			}
-			z.empty(t)
 			// Renewed with the key that it had.
 			got, err := c.Obtain(t.Context(), z, Request{Name: "again", Identifiers: []string{"Example.org."}, Key: keys["ecdsa"]})
 			if err != nil {
