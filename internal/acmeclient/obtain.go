@@ -172,15 +172,31 @@ func (c *Client) giveUp(ctx context.Context, solver Solver, o *Order) error {
 	return c.Forget(o.Name)
 }
 
-// drive takes an order to its certificate. An order that an earlier run made and
-// that has died since is made anew, once.
+// drive takes an order to its certificate, unless it failed too often, and
+// remembers what became of it.
 func (c *Client) drive(ctx context.Context, solver Solver, o *Order) (*Certificate, error) {
+	if err := c.held(o); err != nil {
+		return nil, err
+	}
+	got, err := c.revive(ctx, solver, o)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return got, err // neither the CA's fault nor the zone's
+	}
+	if noted := c.remember(o, err); noted != nil && err != nil {
+		err = errors.Join(err, noted)
+	} else if noted != nil {
+		got.Notes = append(got.Notes, noted.Error())
+	}
+	return got, err
+}
+
+// revive is advance; an order that an earlier run made and that has died since is
+// made anew, once.
+func (c *Client) revive(ctx context.Context, solver Solver, o *Order) (*Certificate, error) {
 	resumed := o.URL != ""
 	got, err := c.advance(ctx, solver, o)
 	if resumed && errors.Is(err, errDead) {
-		if err := c.cleanUp(ctx, solver, o); err != nil {
-			return nil, err
-		}
+		o.note(c.cleanUp(ctx, solver, o))
 		o.Phase, o.URL, o.Certificate, o.Created = PhaseNew, "", "", c.now()
 		if err := c.saveOrder(o); err != nil {
 			return nil, err

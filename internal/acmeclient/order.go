@@ -197,17 +197,16 @@ func (b b64) MarshalText() ([]byte, error) { return []byte(encode(b)), nil }
 type pace struct {
 	limits Limits
 	next   time.Duration
-	end    time.Time
-	now    func() time.Time
+	end    time.Time // by the clock of the machine: it is not about what time it is
 }
 
 func (c *Client) pace() *pace {
-	return &pace{limits: c.limits, next: c.limits.Poll, end: c.now().Add(c.limits.Issue), now: c.now}
+	return &pace{limits: c.limits, next: c.limits.Poll, end: time.Now().Add(c.limits.Issue)}
 }
 
 // wait waits; errTooLong when all of the time is over.
 func (p *pace) wait(ctx context.Context, asked time.Duration) error {
-	if !p.now().Before(p.end) {
+	if !time.Now().Before(p.end) {
 		return errTooLong
 	}
 	d := min(max(p.next, asked), p.limits.MaxPoll)

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -332,8 +333,8 @@ func TestIssue(t *testing.T) {
 			if version == "2.4" {
 				keys["ed25519"] = ed
 			}
-			for kind, key := range keys {
-				z.most = 0
+			for _, kind := range slices.Sorted(maps.Keys(keys)) {
+				key := keys[kind]
 				names := []string{"example.org", "*.example.org", "www.example.org"}
 				got, err := c.Obtain(t.Context(), z, Request{Name: kind, Identifiers: names, Key: key, KeyRef: kind + ".pem"})
 				if err != nil {
