@@ -76,15 +76,24 @@ func (c *Client) Register(ctx context.Context, r Registration) (Account, error) 
 		return Account{}, err
 	}
 	account, err := c.accept(doing, made)
-	account.Created = err == nil
-	return account, err
+	if err != nil {
+		return account, err
+	}
+	c.adopt(account.URL)
+	account.Created = true
+	return account, nil
 }
 
 // Find asks for the account of the key. Errors: ErrNoAccount.
 func (c *Client) Find(ctx context.Context) (Account, error) {
-	return c.find(ctx, c.acme)
+	a, err := c.find(ctx, c.acme)
+	if err == nil {
+		c.adopt(a.URL)
+	}
+	return a, err
 }
 
+// find asks with a key that need not be the client's.
 func (c *Client) find(ctx context.Context, with *acme.Client) (Account, error) {
 	const doing = "find the account"
 	if _, err := c.discover(ctx); err != nil {
@@ -101,7 +110,7 @@ func (c *Client) find(ctx context.Context, with *acme.Client) (Account, error) {
 	return c.accept(doing, a)
 }
 
-// accept takes an account that the CA sent.
+// accept checks an account that the CA sent.
 func (c *Client) accept(doing string, a *acme.Account) (Account, error) {
 	if err := c.checkURL("account URL", a.URI); err != nil {
 		return Account{}, fmt.Errorf("%s: %w", doing, err)
@@ -116,10 +125,16 @@ func (c *Client) accept(doing string, a *acme.Account) (Account, error) {
 	if a.Status != acme.StatusValid {
 		return account, fmt.Errorf("%s: %w: the account is %q", doing, ErrUnauthorized, account.Status)
 	}
+	return account, nil
+}
+
+// adopt keeps the URL of the client's own account.
+func (c *Client) adopt(url string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.account, c.acme.KID = a.URI, acme.KeyID(a.URI)
-	return account, nil
+	if c.account != url { // the library reads its own under another lock
+		c.account, c.acme.KID = url, acme.KeyID(url)
+	}
 }
 
 // Account is the URL of the key's account, as CAA records name it (RFC 8657 §3).
@@ -195,22 +210,29 @@ func (c *Client) RollOver(ctx context.Context, key crypto.Signer) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if err == nil {
-		err = c.try(ctx, doing, func() error { return c.acme.AccountKeyRollover(ctx, key) })
+		with := c.wrapped(c.key) // the library takes the new key as soon as the CA says yes
+		with.KID = acme.KeyID(account)
+		err = c.try(ctx, doing, func() error { return with.AccountKeyRollover(ctx, key) })
 	} else {
 		err = fmt.Errorf("%s: %w", doing, err)
 	}
-	if err != nil {
-		// The answer may have been lost, in this process or in one before.
-		with := c.wrapped(key)
-		if found, findErr := c.find(ctx, with); findErr != nil || account != "" && found.URL != account {
-			return err
-		}
+	// The answer may have been lost, in this process or in one before, and there are
+	// CAs that say yes when the key is another account's: only the new key can tell.
+	found, missing := c.find(ctx, c.wrapped(key))
+	switch {
+	case missing != nil && err != nil:
+		return err
+	case missing != nil:
+		return fmt.Errorf("%s: %w", doing, missing)
+	case account != "" && found.URL != account && err != nil:
+		return err
+	case account != "" && found.URL != account:
+		return fmt.Errorf("%s: %w: the new key is that of the account %s", doing, ErrRefused, clean(found.URL))
 	}
-	c.key = key
-	c.acme = c.wrapped(key)
-	c.mu.Lock()
-	c.acme.KID = acme.KeyID(c.account)
-	c.mu.Unlock()
+	account = found.URL
+	c.key, c.acme = key, c.wrapped(key)
+	c.adopt(account)
+	c.acme.KID = acme.KeyID(account)
 	_, err = c.acme.Discover(ctx)
 	return c.fault(doing, err)
 }

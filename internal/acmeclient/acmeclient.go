@@ -91,8 +91,8 @@ func (l Limits) withDefaults() Limits {
 	return d
 }
 
-// Client is one account at one CA. It is safe for concurrent use, but for
-// RollOver, which must run alone.
+// Client is one account at one CA. It is safe for concurrent use by orders of
+// different names; Register, Deactivate and RollOver must run alone.
 type Client struct {
 	directory string
 	key       crypto.Signer

@@ -149,7 +149,7 @@ func (c *Client) collect(ctx context.Context, o *Order) (*Certificate, error) {
 	want := expected{key: csr.PublicKey, names: o.Identifiers, since: o.Created, life: c.limits.Lifetime}
 	chain, alternates, err := c.fetchChain(ctx, o.Certificate, want)
 	if err != nil {
-		return nil, err
+		return nil, gone(err)
 	}
 	got := &Certificate{URL: o.Certificate, Key: o.Key, Profile: o.Profile, Chain: chain, Notes: o.notes}
 	if o.Issuer != "" && !topIs(chain, o.Issuer) {
@@ -190,7 +190,7 @@ func (c *Client) fetchChain(ctx context.Context, from string, want expected) (ch
 		}
 		want.now = c.now()
 		if chain, err = checkChain(r.body, want); err != nil {
-			return err
+			return dead{err} // it will not become another by fetching it again
 		}
 		alternates = c.alternates(from, r.header)
 		return nil
