@@ -154,6 +154,13 @@ func TestRenewal(t *testing.T) {
 			t.Errorf("%s: %+v", broken, r)
 		}
 	}
+	// A damaged record is as good as none.
+	if err := c.store.Save("renewal-a", []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	if r := ask(); !r.At.Equal(ByLifetime(leaf).Truncate(time.Second)) {
+		t.Errorf("%+v", r)
+	}
 	// Without a window from before, the lifetime decides.
 	r, err := c.Renewal(t.Context(), "other", leaf, []byte("seed"))
 	if err != nil || !r.At.Equal(ByLifetime(leaf).Truncate(time.Second)) || r.Fault == "" || !r.Start.IsZero() {
@@ -190,7 +197,9 @@ func TestRenewalHostile(t *testing.T) {
 		{"ask before", true, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "-7") }, "ask when to renew: malformed by the CA: unexpected end of JSON input", 6 * time.Hour},
 		{"not found", true, func(w http.ResponseWriter, r *http.Request) { refuse(w, 404, "", "malformed", "no\nsuch") }, `ask when to renew: refused by the CA (malformed): no\nsuch`, 6 * time.Hour},
 		{"down", true, func(w http.ResponseWriter, r *http.Request) { refuse(w, 500, "", "serverInternal", "") }, "ask when to renew: failed for the moment (serverInternal)", time.Hour},
-		{"elsewhere", true, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://evil.example/", 302) }, "ask when to renew: malformed by the CA: redirect to http://evil.example", 6 * time.Hour},
+		{"elsewhere", true, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://evil.example/", http.StatusFound)
+		}, "ask when to renew: malformed by the CA: redirect to http://evil.example", 6 * time.Hour},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -238,8 +247,7 @@ func TestAlternates(t *testing.T) {
 	ca := newPebble(t, z.addr, pebbleOptions{alternates: 2})
 	c := register(t, ca)
 	key := p256(t)
-	got, err := c.Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org"}, Key: key})
-	if err != nil {
+	if _, err := c.Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org"}, Key: key}); err != nil {
 		t.Fatal(err)
 	}
 	tops := map[string]bool{}
@@ -270,7 +278,7 @@ func TestAlternates(t *testing.T) {
 	if err := c.Forget("a"); err != nil {
 		t.Fatal(err)
 	}
-	got, err = c.Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org"}, Key: key, Issuer: "nobody"})
+	got, err := c.Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org"}, Key: key, Issuer: "nobody"})
 	if err != nil || len(got.Notes) != 1 || got.Notes[0] != `no chain ends with the issuer "nobody"` {
 		t.Errorf("%v %v", got, err)
 	}

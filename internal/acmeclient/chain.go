@@ -101,6 +101,8 @@ func checkLeaf(leaf *x509.Certificate, want expected) error {
 	switch {
 	case !sameKey(leaf.PublicKey, want.key):
 		return errors.New(refused + "it is for another key")
+	case len(leaf.UnhandledCriticalExtensions) > 0:
+		return errors.New(refused + "it has a critical extension that nobody knows")
 	case leaf.IsCA:
 		return errors.New(refused + "it is a CA's")
 	case len(leaf.IPAddresses)+len(leaf.EmailAddresses)+len(leaf.URIs) > 0:
@@ -129,7 +131,7 @@ func checkIssuers(chain []*x509.Certificate, now time.Time) error {
 		if now.Before(c.NotBefore.Add(-maxSkew)) || !now.Before(c.NotAfter) {
 			return fmt.Errorf("certificate %d of the chain is not valid now", i+2)
 		}
-		if err := chain[i].CheckSignatureFrom(c); err != nil {
+		if err := chain[i].CheckSignatureFrom(c); err != nil || !bytes.Equal(chain[i].RawIssuer, c.RawSubject) {
 			return fmt.Errorf("certificate %d of the chain did not sign the one before it", i+2)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,6 +31,9 @@ type Failure struct {
 // History is what failed since the subject last succeeded, oldest first.
 type History []Failure
 
+// subjectOf is what the CA counts by: a name and its wildcard are one.
+func subjectOf(id string) string { return "dns:" + strings.TrimPrefix(id, "*.") }
+
 // of gives the times of a subject. One in the future, from before the clock was
 // set back, counts as now: it must not block for longer than a new one.
 func (h History) of(subject string, now time.Time) []time.Time {
@@ -51,7 +55,7 @@ func (h History) of(subject string, now time.Time) []time.Time {
 // which one, and until when it must rest.
 func (h History) Blocked(identifiers []string, now time.Time) (name string, until time.Time) {
 	for _, id := range identifiers {
-		times := h.of("dns:"+id, now)
+		times := h.of(subjectOf(id), now)
 		if len(times) < maxFailures {
 			continue
 		}
@@ -80,7 +84,7 @@ func (h History) RetryAt(order string, now time.Time) time.Time {
 
 // add notes a failure and forgets what is too old or too much.
 func (h History) add(subject string, now time.Time) History {
-	out := History{}
+	out := make(History, 0, min(len(h)+1, keepAll))
 	same := 0
 	for _, f := range slices.Backward(h) {
 		if f.Subject == subject {
@@ -171,7 +175,7 @@ func (c *Client) remember(o *Order, failed error) error {
 	if failed == nil {
 		subjects := []string{"order:" + o.Name}
 		for _, id := range o.Identifiers {
-			subjects = append(subjects, "dns:"+id)
+			subjects = append(subjects, subjectOf(id))
 		}
 		j.Failures = j.Failures.without(subjects...)
 		if len(j.Failures)+len(j.NotBefore) == before {
@@ -180,7 +184,7 @@ func (c *Client) remember(o *Order, failed error) error {
 		return c.save(journalName, j)
 	}
 	for _, name := range lostNames(failed) {
-		j.Failures = j.Failures.add("dns:"+name, now)
+		j.Failures = j.Failures.add(subjectOf(name), now)
 	}
 	j.Failures = j.Failures.add("order:"+o.Name, now)
 	var p *Problem

@@ -167,7 +167,7 @@ func (c *Client) Abandon(ctx context.Context, solver Solver, name string) error 
 
 func (c *Client) giveUp(ctx context.Context, solver Solver, o *Order) error {
 	if err := c.cleanUp(ctx, solver, o); err != nil {
-		return errors.Join(err, c.saveOrder(o))
+		return together(err, c.saveOrder(o))
 	}
 	return c.Forget(o.Name)
 }
@@ -183,7 +183,7 @@ func (c *Client) drive(ctx context.Context, solver Solver, o *Order) (*Certifica
 		return got, err // neither the CA's fault nor the zone's
 	}
 	if noted := c.remember(o, err); noted != nil && err != nil {
-		err = errors.Join(err, noted)
+		err = together(err, noted)
 	} else if noted != nil {
 		got.Notes = append(got.Notes, noted.Error())
 	}
@@ -204,7 +204,7 @@ func (c *Client) revive(ctx context.Context, solver Solver, o *Order) (*Certific
 		got, err = c.advance(ctx, solver, o)
 	}
 	if errors.Is(err, errDead) {
-		err = errors.Join(err, c.giveUp(ctx, solver, o))
+		err = together(err, c.giveUp(ctx, solver, o))
 	}
 	return got, err
 }
@@ -242,7 +242,7 @@ func (c *Client) advance(ctx context.Context, solver Solver, o *Order) (*Certifi
 				if errors.Is(err, errInvalid) {
 					return nil, dead{err}
 				}
-				return nil, errors.Join(err, c.saveOrder(o))
+				return nil, together(err, c.saveOrder(o))
 			}
 			solved, p = true, c.pace()
 			continue

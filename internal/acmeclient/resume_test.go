@@ -370,3 +370,33 @@ func TestLoopStops(t *testing.T) {
 		t.Errorf("%v %v", j, err)
 	}
 }
+
+// TestNotProved: what Pebble says of a name that is not proved, of two at once.
+func TestNotProved(t *testing.T) {
+	for version, start := range pebbles() {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			z, silent := newZone(t), newZone(t)
+			ca := start(t, silent.addr)
+			c := register(t, ca)
+			names := []string{"example.org", "*.example.org", "www.example.org"}
+			_, err := c.Obtain(t.Context(), z, Request{Name: "a", Identifiers: names, Key: p256(t)})
+			if !errors.Is(err, ErrValidation) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("%v", err)
+			}
+			for _, name := range names {
+				if !strings.Contains(err.Error(), name+": unauthorized (unauthorized): ") {
+					t.Errorf("%v", err)
+				}
+			}
+			if _, found, err := c.Order("a"); found || err != nil {
+				t.Errorf("a record is left: %v", err)
+			}
+			j, err := c.Journal()
+			if err != nil || len(j.Failures) != 4 {
+				t.Errorf("%+v %v", j, err)
+			}
+			z.empty(t)
+		})
+	}
+}

@@ -73,7 +73,7 @@ func (c *Client) solve(ctx context.Context, solver Solver, o *Order, got *acme.O
 	if err == nil {
 		return nil // a challenge that stays is no reason to go without a certificate; it is tried again
 	}
-	return errors.Join(err, left)
+	return together(err, left)
 }
 
 func (c *Client) prove(ctx context.Context, solver Solver, fresh []Challenge, tasks []task) error {
@@ -108,7 +108,7 @@ func (c *Client) prove(ctx context.Context, solver Solver, fresh []Challenge, ta
 			}
 		}
 	}
-	return errors.Join(failed...)
+	return together(failed...)
 }
 
 // cleanUp removes all challenges of the order, even when the caller has given up.
@@ -127,7 +127,7 @@ func (c *Client) cleanUp(ctx context.Context, solver Solver, o *Order) error {
 		}
 	}
 	o.Challenges = left
-	return errors.Join(failed...)
+	return together(failed...)
 }
 
 // tasks are the authorizations of an order that wait for a proof.
@@ -219,16 +219,16 @@ func (c *Client) record(t task) (Challenge, error) {
 	return Challenge{owner, value}, nil
 }
 
-// errInvalid marks an authorization that the CA has refused for good.
+// errInvalid marks an authorization that is lost for good.
 var errInvalid = errors.New("the authorization is lost")
 
-// lost is a name that was not proved.
+// lost is a name that was not proved, for whatever reason the CA gives.
 type lost struct {
 	name string
 	*Problem
 }
 
-func (l *lost) Unwrap() []error { return []error{l.Problem, errInvalid} }
+func (l *lost) Unwrap() []error { return []error{l.Problem, ErrValidation, errInvalid} }
 
 // refusal is what the challenges of a failed authorization say.
 func (c *Client) refusal(a *acme.Authorization, name string) error {

@@ -77,17 +77,20 @@ func checkName(name string) error {
 	return nil
 }
 
+// errBroken is a record that is none.
+var errBroken = errors.New("the record is damaged")
+
 // load reads a value; found is false when there is none.
 func (c *Client) load(name string, v any) (found bool, err error) {
 	data, err := c.store.Load(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(data, v)
-	}
 	if err != nil {
 		return false, fmt.Errorf("load %s: %w", name, err)
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return false, fmt.Errorf("load %s: %w: %w", name, errBroken, err)
 	}
 	return true, nil
 }
