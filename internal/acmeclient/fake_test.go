@@ -128,6 +128,7 @@ func (f *fakeCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"} {
 			body[name] = u + "/" + name
 		}
+		body["meta"] = map[string]any{"profiles": map[string]any{"tlsserver": "for servers"}}
 	case "newNonce":
 		return
 	case "newAccount":
@@ -224,10 +225,26 @@ func TestFakeCAIssues(t *testing.T) {
 	f := newFakeCA(t)
 	z := newZone(t)
 	key := p256(t)
+	f.take = func(f *fakeCA, w http.ResponseWriter, r *http.Request) bool {
+		if agent := r.UserAgent(); !strings.HasPrefix(agent, "test") {
+			t.Errorf("%s %s: User-Agent %q", r.Method, r.URL, agent)
+		}
+		return false
+	}
 	got, err := register(t, f).Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org", "*.example.org"}, Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkIssued(t, got, key, "example.org", "*.example.org")
 	z.empty(t)
+}
+
+// A GET may be redirected where it was.
+func TestRedirect(t *testing.T) {
+	f := newFakeCA(t)
+	f.take = at("/start", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/dir", http.StatusFound) })
+	c := newClient(t, f, func(c *Config) { c.Directory = f.server.URL + "/start" })
+	if d, err := c.Directory(t.Context()); err != nil || d.Profiles["tlsserver"] != "for servers" {
+		t.Errorf("%+v %v", d, err)
+	}
 }

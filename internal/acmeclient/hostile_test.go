@@ -108,6 +108,8 @@ func TestHostileCA(t *testing.T) {
 			`failed for the moment: the authorization of example.org is still "pending" after 100ms`, ErrTemporary},
 		{"pending for ever", ordered("/order", func(b map[string]any) { b["status"] = "pending" }),
 			`look at the order: failed for the moment: it is still "pending" after 100ms`, ErrTemporary},
+		{"another profile", ordered("/newOrder", func(b map[string]any) { b["profile"] = "tls\x1bclient" }),
+			"order a certificate: " + malformed + `the order is not what was asked for: its profile is "tls\\x1bclient"`, ErrMalformedByCA},
 		// Authorizations.
 		{"authorization elsewhere", ordered("/order", func(b map[string]any) { b["authorizations"] = []any{"https://[::1]/"} }),
 			"read an authorization: authorization URL: " + malformed + "it sends us to another host, [::1]", ErrMalformedByCA},
@@ -128,6 +130,8 @@ func TestHostileCA(t *testing.T) {
 		{"challenge elsewhere", ordered("/authz/0", func(b map[string]any) {
 			b["challenges"].([]any)[1].(map[string]any)["url"] = "http://169.254.169.254/latest"
 		}), "answer the challenge of example.org: " + malformed + `it sends us to "http", not to https`, ErrMalformedByCA},
+		{"challenge is refused", answered("/challenge/0", func(w http.ResponseWriter, r *http.Request) { refuse(w, 400, "", "malformed", "no") }),
+			"answer the challenge of example.org: refused by the CA (malformed): no", ErrRefused},
 		{"validation fails", func(f *fakeCA) {
 			f.change = func(f *fakeCA, path string, b map[string]any) {
 				if path == "/authz/0" && f.proved {
@@ -250,7 +254,7 @@ func TestHostileCA(t *testing.T) {
 				c.limits.Request = 5 * time.Second
 			}
 			started := time.Now()
-			got, err := c.Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org"}, Key: p256(t)})
+			got, err := c.Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org"}, Key: p256(t), Profile: "tlsserver"})
 			if took := time.Since(started); took > 10*time.Second {
 				t.Errorf("it took %s", took)
 			}

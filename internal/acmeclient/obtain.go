@@ -39,7 +39,8 @@ func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 // name for the same thing that was interrupted goes on; one for another thing is
 // given up if it was not finalized yet, and is ErrUnfinished otherwise (Resume or
 // Abandon it). The record stays until Forget, which the caller calls when it has
-// stored the certificate.
+// stored the certificate: until then the same request gives the same certificate.
+// The context bounds the whole; Limits bound only its parts.
 //
 // Errors: a Problem, the classes of this package, those of solver and Store, and
 // the context's. After each the order can be tried again.

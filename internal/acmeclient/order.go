@@ -128,8 +128,8 @@ func (c *Client) sendOrder(ctx context.Context, url string, o *Order) error {
 		return err
 	}
 	var got struct {
-		Status      string       `json:"status"`
 		Identifiers []identifier `json:"identifiers"`
+		Profile     string       `json:"profile"`
 	}
 	if err := json.Unmarshal(r.body, &got); err != nil {
 		return err
@@ -143,6 +143,9 @@ func (c *Client) sendOrder(ctx context.Context, url string, o *Order) error {
 	}
 	if err := sameNames(names, o.Identifiers); err != nil {
 		return fmt.Errorf("%w: the order is not what was asked for: %w", ErrMalformedByCA, err)
+	}
+	if got.Profile != "" && o.Profile != "" && got.Profile != o.Profile {
+		return fmt.Errorf("%w: the order is not what was asked for: its profile is %q", ErrMalformedByCA, clean(got.Profile))
 	}
 	o.URL = location
 	return nil

@@ -2,6 +2,7 @@ package acmeclient
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,8 +17,10 @@ import (
 
 // death ends a run at one of its steps: from there on, everything that the run
 // still tries (its deferred calls, as no kill lets them run) ends in a panic too.
+// With an error, the step fails once instead, and the run goes on.
 type death struct {
-	at string // "" = it lives for ever
+	at  string // "" = it lives for ever
+	err error
 
 	mu    sync.Mutex
 	count map[string]int
@@ -28,7 +31,7 @@ type death struct {
 type killed struct{}
 
 // step takes one; it panics when the run is over.
-func (d *death) step(where string) {
+func (d *death) step(where string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if i := strings.LastIndexByte(where, '/'); strings.Count(where, "/") > 1 { // names of the CA's change with each run
@@ -41,9 +44,13 @@ func (d *death) step(where string) {
 	where += fmt.Sprint(" ", d.count[where])
 	d.steps = append(d.steps, where)
 	d.dead = d.dead || where == d.at
-	if d.dead {
+	switch {
+	case d.err != nil && where == d.at:
+		return d.err
+	case d.err == nil && d.dead:
 		panic(killed{})
 	}
+	return nil
 }
 
 // mortal is store, solver and transport of a run that will be killed, before or
@@ -55,119 +62,142 @@ type mortal struct {
 	base http.RoundTripper
 }
 
-func (m *mortal) Load(name string) ([]byte, error) {
-	m.step("before load " + name)
+func (m *mortal) Load(name string) (data []byte, err error) {
+	if err := m.step("before load " + name); err != nil {
+		return nil, err
+	}
 	return m.Store.Load(name)
 }
 
+// around does something between two steps.
+func (m *mortal) around(what string, do func() error) error {
+	if err := m.step("before " + what); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return m.step("after " + what)
+}
+
 func (m *mortal) Save(name string, data []byte) error {
-	m.step("before save " + name)
-	err := m.Store.Save(name, data)
-	m.step("after save " + name)
-	return err
+	return m.around("save "+name, func() error { return m.Store.Save(name, data) })
 }
 
 func (m *mortal) Remove(name string) error {
-	m.step("before remove " + name)
-	err := m.Store.Remove(name)
-	m.step("after remove " + name)
-	return err
+	return m.around("remove "+name, func() error { return m.Store.Remove(name) })
 }
 
 func (m *mortal) Present(ctx context.Context, owner domain.Name, value string) error {
-	m.step("before present")
-	err := m.z.Present(ctx, owner, value)
-	m.step("after present")
-	return err
+	return m.around("present", func() error { return m.z.Present(ctx, owner, value) })
 }
 
 func (m *mortal) Wait(ctx context.Context, all []Challenge) error {
-	m.step("before wait")
-	return m.z.Wait(ctx, all)
+	return m.around("wait", func() error { return m.z.Wait(ctx, all) })
 }
 
 func (m *mortal) CleanUp(ctx context.Context, owner domain.Name, value string) error {
-	m.step("before clean up")
-	err := m.z.CleanUp(ctx, owner, value)
-	m.step("after clean up")
-	return err
+	return m.around("clean up", func() error { return m.z.CleanUp(ctx, owner, value) })
 }
 
 func (m *mortal) RoundTrip(r *http.Request) (*http.Response, error) {
-	m.step("before " + r.Method + " " + r.URL.Path)
-	res, err := m.base.RoundTrip(r)
-	if err == nil {
-		defer func() {
-			if m.dead {
-				res.Body.Close()
-			}
-		}()
+	var res *http.Response
+	heard := false
+	defer func() {
+		if res != nil && !heard {
+			res.Body.Close()
+		}
+	}()
+	err := m.around(r.Method+" "+r.URL.Path, func() (err error) {
+		res, err = m.base.RoundTrip(r)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	m.step("after " + r.Method + " " + r.URL.Path)
-	return res, err
+	heard = true
+	return res, nil
+}
+
+// victim is an account whose orders are interrupted.
+type victim struct {
+	t            *testing.T
+	z            *zone
+	ca           *pebble
+	account, key crypto.Signer
+	names        []string
+}
+
+func newVictim(t *testing.T) *victim {
+	z := newZone(t)
+	v := &victim{t: t, z: z, ca: newPebble(t, z.addr, pebbleOptions{}), account: p256(t), key: p256(t), names: []string{"example.org", "*.example.org"}}
+	register(t, v.ca, func(c *Config) { c.Key = v.account })
+	return v
+}
+
+// run does something with a client of its own, as a new process would.
+func (v *victim) run(store Store, d *death, how func(*Client, Solver) (*Certificate, error)) (got *Certificate, err error, dead bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ours := r.(killed); !ours {
+				panic(r)
+			}
+			dead = true
+		}
+	}()
+	m := &mortal{death: d, Store: store, z: v.z}
+	c := newClient(v.t, v.ca, func(c *Config) {
+		c.Key, c.Store = v.account, m
+		c.wrap = func(base http.RoundTripper) http.RoundTripper { m.base = base; return m }
+	})
+	got, err = how(c, m)
+	return got, err, false
+}
+
+func (v *victim) obtain(c *Client, s Solver) (*Certificate, error) {
+	return c.Obtain(v.t.Context(), s, Request{Name: "a", Identifiers: v.names, Key: v.key})
 }
 
 // TestKilled kills an order at every step and resumes it: one certificate is issued
 // in all, it is the ordered one, and no challenge stays.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	z := newZone(t)
-	ca := newPebble(t, z.addr, pebbleOptions{})
-	account, key := p256(t), p256(t)
-	register(t, ca, func(c *Config) { c.Key = account })
-	names := []string{"example.org", "*.example.org"}
+	v := newVictim(t)
 	// The first run lives and tells which steps there are. How often the CA is asked
 	// how it is doing is not the same in all, so the steps that matter are named too.
 	places := []string{""}
 	want := []string{
 		"before save order-a 1", "after POST /order-plz 1", "after save order-a 2", "after present 2", "before wait 1", "after POST /chalZ 2", "before clean up 1",
 		"before save order-a 4", "before POST /finalize-order 1", "after POST /finalize-order 1", "before save order-a 5", "before POST /certZ 1", "after POST /certZ 1",
-		"the caller stores the certificate 1",
+		"before the caller stores the certificate 1", "before remove order-a 1",
 	}
 	kills := map[string]bool{}
 	for n := 0; n < len(places); n++ {
 		store := FileStore{t.TempDir()}
-		before := issuedBy(ca)
-		run := func(d *death, how func(*Client, Solver) (*Certificate, error)) (got *Certificate, err error, dead bool) {
-			defer func() {
-				if r := recover(); r != nil {
-					if _, ours := r.(killed); !ours {
-						panic(r)
-					}
-					dead = true
-				}
-			}()
-			m := &mortal{death: d, Store: store, z: z}
-			c := newClient(t, ca, func(c *Config) {
-				c.Key, c.Store = account, m
-				c.wrap = func(base http.RoundTripper) http.RoundTripper { m.base = base; return m }
-			})
-			got, err = how(c, m)
-			return got, err, false
-		}
-		obtain := func(c *Client, s Solver) (*Certificate, error) {
-			got, err := c.Obtain(t.Context(), s, Request{Name: "a", Identifiers: names, Key: key})
+		before := issuedBy(v.ca)
+		d := &death{at: places[n]}
+		_, err, dead := v.run(store, d, func(c *Client, s Solver) (*Certificate, error) {
+			got, err := v.obtain(c, s)
 			if err == nil {
-				d := c.store.(*mortal).death
-				d.step("the caller stores the certificate")
+				err = d.step("before the caller stores the certificate")
+			}
+			if err == nil {
 				err = c.Forget("a")
 			}
 			return got, err
-		}
-		d := &death{at: places[n]}
-		_, err, dead := run(d, obtain)
+		})
 		if err != nil {
-			t.Fatalf("%q: %v\n%s", d.at, err, ca.Log())
+			t.Fatalf("%q: %v\n%s", d.at, err, v.ca.Log())
 		}
 		if n == 0 {
 			places = append(places, d.steps...)
 		}
 		kills[d.at] = dead
 		forgotten := !dead || strings.HasPrefix(d.at, "after remove order-a")
-		got, err, _ := run(&death{}, func(c *Client, s Solver) (*Certificate, error) {
+		got, err, _ := v.run(store, &death{}, func(c *Client, s Solver) (*Certificate, error) {
 			got, err := c.Resume(t.Context(), s, "a")
 			if errors.Is(err, ErrNoOrder) && !forgotten {
-				got, err = c.Obtain(t.Context(), s, Request{Name: "a", Identifiers: names, Key: key}) // it had not begun
+				got, err = v.obtain(c, s) // it had not begun
 			}
 			return got, err
 		})
@@ -176,19 +206,57 @@ func TestKilled(t *testing.T) {
 				t.Errorf("killed %s: %v", d.at, err)
 			}
 		} else if err != nil {
-			t.Fatalf("killed %s: %v\n%s", d.at, err, ca.Log())
+			t.Fatalf("killed %s: %v\n%s", d.at, err, v.ca.Log())
 		} else {
-			checkIssued(t, got, key, names...)
+			checkIssued(t, got, v.key, v.names...)
 		}
-		if issued := issuedBy(ca) - before; issued != 1 {
+		if issued := issuedBy(v.ca) - before; issued != 1 {
 			t.Errorf("killed %s: %d certificates", d.at, issued)
 		}
-		z.empty(t)
+		v.z.empty(t)
 	}
 	for _, place := range want {
 		if !kills[place] {
 			t.Errorf("never killed %s: %q", place, places)
 		}
+	}
+}
+
+// TestFaults lets every step fail once, before it is done or after it: the network
+// is asked again, what else fails is told, and the next run goes on from there.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	v := newVictim(t)
+	broken := errors.New("it broke")
+	places := []string{""}
+	for n := 0; n < len(places); n++ {
+		store := FileStore{t.TempDir()}
+		before := issuedBy(v.ca)
+		d := &death{at: places[n], err: broken}
+		got, err, _ := v.run(store, d, v.obtain)
+		if n == 0 {
+			places = append(places, d.steps...)
+		}
+		network := strings.Contains(d.at, "GET") || strings.Contains(d.at, "HEAD") || strings.Contains(d.at, "POST")
+		harmless := network || d.at == "" || !d.dead || strings.Contains(d.at, "clean up") || d.at == "before load journal 2" // it is issued by then
+		if (err == nil) != harmless || err != nil && (!errors.Is(err, broken) || got != nil) {
+			t.Fatalf("%s: %v\n%s", d.at, err, v.ca.Log())
+		}
+		if err != nil {
+			got, err, _ = v.run(store, &death{}, v.obtain)
+		}
+		if err != nil {
+			t.Fatalf("again after %s: %v\n%s", d.at, err, v.ca.Log())
+		}
+		got.Notes = nil
+		checkIssued(t, got, v.key, v.names...)
+		if issued := issuedBy(v.ca) - before; issued != 1 {
+			t.Errorf("%s: %d certificates", d.at, issued)
+		}
+		v.z.empty(t)
+	}
+	if len(places) < 50 {
+		t.Errorf("only %d steps", len(places))
 	}
 }
 

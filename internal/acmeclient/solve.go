@@ -34,6 +34,7 @@ type Solver interface {
 const (
 	maxToken = 255 // characters
 	prefix   = "_acme-challenge."
+	dns01    = "dns-01"
 )
 
 // task is an authorization that is to be proved.
@@ -91,11 +92,7 @@ func (c *Client) prove(ctx context.Context, solver Solver, fresh []Challenge, ta
 		if t.challenge.Status != acme.StatusPending {
 			continue // the CA looks already
 		}
-		err := c.try(ctx, "answer the challenge of "+t.name, func() error {
-			_, err := c.acme.Accept(ctx, t.challenge)
-			return err
-		})
-		if err != nil {
+		if err := c.answer(ctx, t); err != nil {
 			return err
 		}
 	}
@@ -109,6 +106,28 @@ func (c *Client) prove(ctx context.Context, solver Solver, fresh []Challenge, ta
 		}
 	}
 	return together(failed...)
+}
+
+// answer tells the CA that a challenge is there. A CA refuses to be told twice: when
+// it does, the first time was heard, and only the reply to it was lost.
+func (c *Client) answer(ctx context.Context, t task) error {
+	err := c.try(ctx, "answer the challenge of "+t.name, func() error {
+		_, err := c.acme.Accept(ctx, t.challenge)
+		return err
+	})
+	if !errors.Is(err, ErrRefused) {
+		return err
+	}
+	a, lookErr := c.acme.GetAuthorization(ctx, t.url)
+	if lookErr != nil {
+		return err
+	}
+	for _, ch := range a.Challenges {
+		if ch.Type == dns01 && ch.Status == acme.StatusPending && a.Status == acme.StatusPending {
+			return err
+		}
+	}
+	return nil
 }
 
 // cleanUp removes all challenges of the order, even when the caller has given up.
@@ -186,7 +205,7 @@ func (c *Client) task(a *acme.Authorization, wanted []string) (task, error) {
 		return t, fmt.Errorf("%w: an authorization that is %q", ErrMalformedByCA, clean(a.Status))
 	}
 	for _, ch := range a.Challenges {
-		if ch.Type != "dns-01" {
+		if ch.Type != dns01 {
 			continue
 		}
 		t.challenge = ch
