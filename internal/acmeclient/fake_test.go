@@ -1,6 +1,7 @@
 package acmeclient
 
 import (
+	"context"
 	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -246,5 +247,38 @@ func TestRedirect(t *testing.T) {
 	c := newClient(t, f, func(c *Config) { c.Directory = f.server.URL + "/start" })
 	if d, err := c.Directory(t.Context()); err != nil || d.Profiles["tlsserver"] != "for servers" {
 		t.Errorf("%+v %v", d, err)
+	}
+}
+
+// How long a CA asks to wait between two looks is bounded on both sides: the fourth
+// look finds the certificate, after three short waits.
+func TestPolling(t *testing.T) {
+	for _, asked := range []string{"999999999999999999999", "86400", "Fri, 20 Nov 2099 12:30:00 GMT", "-1", "0", "soon"} {
+		t.Run(asked, func(t *testing.T) {
+			t.Parallel()
+			f, z := newFakeCA(t), newZone(t)
+			c := register(t, f)
+			looks := 0
+			f.take = func(f *fakeCA, w http.ResponseWriter, r *http.Request) bool {
+				w.Header().Set("Retry-After", asked)
+				return false
+			}
+			f.change = func(f *fakeCA, path string, b map[string]any) {
+				if path == "/order" && b["status"] == "valid" {
+					if looks++; looks < 4 {
+						b["status"] = "processing"
+					}
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			started := time.Now()
+			if _, err := c.Obtain(ctx, z, Request{Name: "a", Identifiers: []string{"example.org"}, Key: p256(t)}); err != nil || looks != 4 {
+				t.Errorf("%v after %d looks", err, looks)
+			}
+			if took := time.Since(started); took < 3*c.limits.Poll {
+				t.Errorf("it did not wait: %s", took)
+			}
+		})
 	}
 }

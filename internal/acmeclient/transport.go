@@ -134,13 +134,8 @@ func (g *guard) exchange(req *http.Request) (*http.Response, error) {
 	}
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	res.ContentLength = int64(len(body))
-	wait := retryAfter(res.Header.Get("Retry-After"), g.client.now())
-	res.Header.Del("Retry-After") // the library would sleep as long as it says
-	if wait > 0 {
-		res.Header.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-	}
 	if h, ok := req.Context().Value(heardKey{}).(*heard); ok {
-		h.retryAfter = wait
+		h.retryAfter = retryAfter(res.Header.Get("Retry-After"), g.client.now())
 	}
 	return res, nil
 }
