@@ -101,7 +101,12 @@ func answers(in, q *dns.Msg) bool {
 		return in.Rcode != dns.RcodeSuccess
 	}
 	a, b := in.Question[0], q.Question[0]
-	return len(in.Question) == 1 && a.Qtype == b.Qtype && a.Qclass == b.Qclass && dns.CanonicalName(a.Name) == dns.CanonicalName(b.Name)
+	if len(in.Question) != 1 || a.Qtype != b.Qtype || a.Qclass != b.Qclass {
+		return false
+	}
+	got, err := domain.Parse(a.Name)
+	asked, bad := domain.Parse(b.Name)
+	return err == nil && bad == nil && got == asked
 }
 
 // Rcode is the mnemonic of an answer's code.

@@ -62,7 +62,10 @@ func recordsOf(list []dns.RR, name domain.Name, typ uint16) []dns.RR {
 	var out []dns.RR
 	for _, rr := range list {
 		h := rr.Header()
-		if h.Rrtype == typ && h.Class == dns.ClassINET && dns.CanonicalName(h.Name) == dns.CanonicalName(name.String()) {
+		if h.Rrtype != typ || h.Class != dns.ClassINET {
+			continue
+		}
+		if owner, err := domain.Parse(h.Name); err == nil && owner == name { // one name has many spellings
 			out = append(out, rr)
 		}
 	}
