@@ -1,0 +1,360 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"zonebuild/internal/domain"
+)
+
+// Bounds of the loop.
+const (
+	beat      = 5 * time.Second        // the longest time without a turn
+	startWait = 10 * time.Second       // for the first look at all sources, before the first build
+	lookWait  = time.Minute            // for a look, until an alarm
+	buildWait = 30 * time.Minute       // for a build, until an alarm
+	step      = 30 * time.Second       // by which the calendar may differ from the running clock between two turns
+	fullEvery = time.Hour              // all content is read again
+	lockPoll  = 250 * time.Millisecond // while a checkout is locked
+	lockAlarm = 5 * time.Minute
+	stopGrace = 75 * time.Second // for the running build at the end; systemd waits for 90
+	stopLast  = 10 * time.Second // after it was told to stop
+)
+
+// Loop decides when to build which zones. Run may be called once.
+type Loop struct {
+	// Load gives the setup: at the start, and again for each Reload and each
+	// Effect that asks for it. No build runs meanwhile. After an error the old
+	// setup stays; at the start the error ends the loop.
+	Load   func(ctx context.Context) (*Setup, error)
+	Reload <-chan struct{} // SIGHUP; nil = never
+
+	Beat  func(Status) // called at each turn, at least every 5 seconds; nil = nobody listens
+	Alarm func(Alarm)  // nil = nobody listens
+	Log   *slog.Logger
+	Wall  func() time.Time // the calendar; nil = time.Now
+}
+
+// Run builds until the context ends; the running build, update and looks are
+// waited for then, and after 75 seconds told to stop. Errors: the first Load,
+// and a build that does not come back when it is told to.
+func (l *Loop) Run(ctx context.Context) error {
+	r := &run{
+		Loop: l, done: make(chan func()), gone: make(chan struct{}),
+		raised: map[alarmKey]bool{}, left: map[string]File{}, started: time.Now(),
+	}
+	defer close(r.gone)
+	r.work, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer r.cancel()
+	setup, err := l.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("load the configuration: %w", err)
+	}
+	r.use(setup)
+	defer func() { r.setup.close() }()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		timer.Reset(r.turn())
+		select {
+		case <-ctx.Done():
+		case <-l.Reload:
+			r.reload = true
+		case name, open := <-r.setup.Hints:
+			r.hint(name)
+			if !open {
+				r.setup.Hints = nil
+			}
+		case then := <-r.done:
+			then()
+		case <-timer.C:
+		}
+	}
+	return r.stop(timer)
+}
+
+func (s *Setup) close() {
+	if s.Close != nil {
+		s.Close()
+	}
+}
+
+// run is the state of a loop. Only the loop's own goroutine touches it: what
+// others do for it comes back as a function to call.
+type run struct {
+	*Loop
+	setup     *Setup
+	sources   []*source
+	checkouts map[string]*checkout
+	schedule  schedule
+	left      map[string]File // what the builder wrote, by path
+
+	work   context.Context // of all that is started; it outlives the loop's
+	cancel context.CancelFunc
+	done   chan func()
+	gone   chan struct{} // closed when nobody receives from done any more
+
+	started  time.Time // with this setup
+	begun    bool      // a build of it did
+	building time.Time // since when; zero = no build runs
+	loading  bool
+	updating int // checkouts
+	looking  int // looks that run, also those of an older setup
+	reload   bool
+	ticked   struct{ now, wall time.Time }
+	raised   map[alarmKey]bool
+}
+
+type alarmKey struct{ code, subject string }
+
+// start runs work in a goroutine; what it returns is called by the loop.
+func (r *run) start(work func() (then func())) {
+	go func() {
+		then := work()
+		select {
+		case r.done <- then:
+		case <-r.gone:
+		}
+	}()
+}
+
+func (r *run) wall() time.Time {
+	if r.Wall != nil {
+		return r.Wall()
+	}
+	return time.Now().Round(0) // without the reading of the running clock
+}
+
+// use begins with a setup.
+func (r *run) use(setup *Setup) {
+	if r.setup != nil {
+		r.setup.close()
+	}
+	r.setup = setup
+	r.checkouts = newCheckouts(setup.Checkouts, r.checkouts)
+	r.sources = nil
+	for i := range setup.Sources {
+		r.sources = append(r.sources, newSource(&setup.Sources[i], r.checkouts))
+	}
+	r.started, r.begun = time.Now(), false
+	r.schedule.keep(setup.Builder.Zones())
+	r.schedule.checkAll()
+	maps.DeleteFunc(r.raised, func(k alarmKey, _ bool) bool {
+		gone := k.subject != "" && r.source(k.subject) == nil && r.checkouts[k.subject] == nil
+		if gone {
+			r.tell(Alarm{Code: k.code, Subject: k.subject, Clear: true})
+		}
+		return gone
+	})
+}
+
+// turn starts all that is due and tells how long nothing else will be.
+func (r *run) turn() time.Duration {
+	now, wall := time.Now(), r.wall()
+	r.watchClock(now, wall)
+	next := now.Add(beat)
+	for _, c := range r.checkouts {
+		next = earlier(next, r.turnCheckout(c, now))
+	}
+	for _, s := range r.sources {
+		next = earlier(next, r.turnSource(s, now))
+	}
+	r.startJob(now, wall)
+	if r.idle() && r.settled(now) {
+		next = earlier(next, now.Add(r.schedule.wait(now, wall, beat)))
+	}
+	r.alarmf(AlarmBuild, "", !r.building.IsZero() && now.Sub(r.building) >= buildWait, "a build runs for more than %s", buildWait)
+	if r.Beat != nil {
+		r.Beat(r.status(now, wall))
+	}
+	return max(next.Sub(now), 0)
+}
+
+// watchClock has all zones looked at when the calendar was set: what was due
+// then is not what is due now.
+func (r *run) watchClock(now, wall time.Time) {
+	if was := r.ticked; !was.now.IsZero() {
+		if by := wall.Sub(was.wall) - now.Sub(was.now); by.Abs() >= step {
+			r.Log.Warn("the clock was set", "by", by)
+			r.schedule.checkAll()
+		}
+	}
+	r.ticked.now, r.ticked.wall = now, wall
+}
+
+// idle reports whether a build may begin.
+func (r *run) idle() bool { return r.building.IsZero() && !r.loading }
+
+// settled reports whether the sources were looked at once. Whatever changes
+// after that look, the next one finds. One that hangs is not waited for long.
+func (r *run) settled(now time.Time) bool {
+	return now.Sub(r.started) >= startWait || !slices.ContainsFunc(r.sources, func(s *source) bool { return !s.seen })
+}
+
+// startJob starts a reload or a build, one at a time.
+func (r *run) startJob(now, wall time.Time) {
+	if !r.idle() {
+		return
+	}
+	if r.reload {
+		r.reload, r.loading = false, true
+		r.start(r.loadSetup)
+		return
+	}
+	if !r.settled(now) {
+		return
+	}
+	if zones := r.schedule.take(now, wall); len(zones) > 0 {
+		r.building, r.begun = now, true
+		r.startBuild(zones)
+	}
+}
+
+// loadSetup asks for the setup again.
+func (r *run) loadSetup() func() {
+	setup, err := r.Load(r.work)
+	return func() {
+		r.loading = false
+		r.alarmf(AlarmReload, "", err != nil, "load the configuration: %v", err)
+		if err == nil {
+			r.use(setup)
+		}
+	}
+}
+
+// startBuild builds zones. Sources that are in somebody's hands just then are
+// held: zones built meanwhile are built again with what they hold afterwards.
+func (r *run) startBuild(zones []domain.Name) {
+	request := Request{Zones: zones, Revisions: map[string]string{}}
+	locks := map[string]func() string{}
+	for _, name := range slices.Sorted(maps.Keys(r.checkouts)) {
+		c := r.checkouts[name]
+		if c.revision != "" {
+			request.Revisions[name] = c.revision
+		}
+		if c.held() {
+			request.Held = append(request.Held, name)
+		} else {
+			locks[name] = c.asks()
+		}
+	}
+	setup := r.setup
+	r.start(func() func() {
+		for name, locked := range locks {
+			if locked() != "" {
+				request.Held = append(request.Held, name)
+			}
+		}
+		slices.Sort(request.Held)
+		r.Log.Debug("build", "zones", len(zones), "held", request.Held)
+		results, err := setup.Builder.Build(r.work, request)
+		return func() { r.built(request, results, err) }
+	})
+}
+
+func (r *run) built(request Request, results []Result, err error) {
+	r.building = time.Time{}
+	now, wall := time.Now(), r.wall()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		r.Log.Error("build", "err", err)
+	}
+	for _, res := range results {
+		for _, f := range res.Left {
+			r.left[f.Path] = f
+		}
+	}
+	r.schedule.settle(request.Zones, results, now, wall)
+	for _, name := range request.Held {
+		if c := r.checkouts[name]; c != nil {
+			c.missed(request.Zones)
+		}
+	}
+}
+
+// hint notes that something may have changed in a source.
+func (r *run) hint(name string) {
+	if s := r.source(name); s != nil {
+		s.quiet.note(time.Now())
+		s.hinted = true
+	}
+}
+
+func (r *run) source(name string) *source {
+	for _, s := range r.sources {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// stop waits for what runs: a look is told to stop at once, the others get time.
+func (r *run) stop(timer *time.Timer) error {
+	busy := func() bool { return !r.idle() || r.updating > 0 }
+	timer.Reset(stopGrace)
+	told := false
+	for busy() || r.looking > 0 {
+		if !busy() && !told {
+			r.cancel()
+			told = true
+			timer.Reset(stopLast)
+		}
+		select {
+		case then := <-r.done:
+			then()
+		case <-timer.C:
+			if told {
+				if !r.idle() {
+					return errors.New("stop: the running build does not end")
+				}
+				return nil // a look or an update that hangs holds nothing that matters
+			}
+			r.cancel()
+			told = true
+			timer.Reset(stopLast)
+		}
+	}
+	return nil
+}
+
+// alarmf raises or clears an alarm, if that is news.
+func (r *run) alarmf(code, subject string, on bool, format string, args ...any) {
+	k := alarmKey{code, subject}
+	switch {
+	case on == r.raised[k]:
+	case on:
+		r.raised[k] = true
+		r.tell(Alarm{Code: code, Subject: subject, Message: fmt.Sprintf(format, args...)})
+	default:
+		delete(r.raised, k)
+		r.tell(Alarm{Code: code, Subject: subject, Clear: true})
+	}
+}
+
+func (r *run) tell(a Alarm) {
+	if r.Alarm != nil {
+		r.Alarm(a)
+	}
+}
+
+func (r *run) status(now, wall time.Time) Status {
+	r.schedule.sum()
+	st := Status{Building: r.building, Waiting: r.schedule.ready, Zones: len(r.schedule.zones), NextDue: r.schedule.soonest.due}
+	for name, c := range r.checkouts {
+		if c.held() {
+			st.Held = append(st.Held, name)
+		}
+	}
+	slices.Sort(st.Held)
+	for _, s := range r.sources {
+		if s.stuck(now) {
+			st.Stuck = append(st.Stuck, s.Name)
+		}
+	}
+	return st
+}

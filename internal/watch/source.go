@@ -1,0 +1,167 @@
+package watch
+
+import (
+	"time"
+
+	"zonebuild/internal/domain"
+)
+
+// source is what the loop knows of a Source.
+type source struct {
+	*Source
+	checkout *checkout // nil: none
+
+	seen    bool      // it was looked at once
+	looked  time.Time // when the look that runs began; zero = none runs
+	hinted  bool      // a hint came since the last look began
+	quiet   quiet
+	poll    time.Time // of the next look without a hint
+	full    time.Time // of the next that reads all content
+	rate    rate
+	pending map[string]Change // found, not yet acted upon
+}
+
+func newSource(s *Source, checkouts map[string]*checkout) *source {
+	return &source{Source: s, checkout: checkouts[s.Checkout], rate: rate{limit: s.Limit}, pending: map[string]Change{}}
+}
+
+func (s *source) interval() time.Duration {
+	switch {
+	case s.Poll > 0:
+		return s.Poll
+	case s.Distrusted:
+		return 2 * time.Second
+	}
+	return 10 * time.Second
+}
+
+// due is when the source is to be looked at next.
+func (s *source) due() time.Time {
+	t := s.poll
+	if s.quiet.active() {
+		t = earlier(t, s.quiet.due())
+	}
+	t = later(t, s.rate.next())
+	if s.checkout != nil && s.checkout.lock != "" {
+		t = later(t, s.checkout.asked.Add(s.checkout.lockPoll()))
+	}
+	return t
+}
+
+func (s *source) stuck(now time.Time) bool {
+	return !s.looked.IsZero() && now.Sub(s.looked) >= lookWait
+}
+
+// turnSource starts a look, if one is due, and tells when the next will be.
+func (r *run) turnSource(s *source, now time.Time) time.Time {
+	r.alarmf(AlarmStuck, s.Name, s.stuck(now), "%s does not answer for %s: is its mount dead?", s.Name, lookWait)
+	if s.stuck(now) {
+		return now.Add(beat)
+	}
+	if !s.looked.IsZero() {
+		return s.looked.Add(lookWait)
+	}
+	if s.Output && !r.building.IsZero() {
+		return now.Add(beat) // the end of the build turns the loop
+	}
+	if c := s.checkout; c != nil && (c.updating || c.Updater != nil && !c.good && s.seen) {
+		return now.Add(beat) // and so does the end of an update
+	}
+	if due := s.due(); now.Before(due) {
+		return due
+	}
+	full := !now.Before(s.full)
+	if full {
+		s.full = now.Add(fullEvery)
+	}
+	s.looked, s.poll = now, now.Add(s.interval())
+	why := look{full: full, hinted: s.hinted, first: !s.seen && !r.begun}
+	s.hinted, s.quiet.last = false, time.Time{}
+	r.looking++
+	setup, name, locked := r.setup, s.Name, s.checkout.asks()
+	r.start(func() func() {
+		var sight Sight
+		lock := locked()
+		if lock == "" {
+			sight = setup.Look(r.work, name, full)
+			lock = locked() // one that came meanwhile makes a sight of half a revision
+		}
+		return func() {
+			r.looking--
+			if r.setup == setup {
+				r.saw(s, why, sight, lock)
+			}
+		}
+	})
+	return s.looked.Add(lookWait)
+}
+
+// look says why a source was looked at.
+type look struct {
+	full   bool
+	hinted bool
+	first  bool // no build began before it
+}
+
+// saw takes what a look found, and acts on it when nothing more seems to come.
+func (r *run) saw(s *source, why look, sight Sight, lock string) {
+	now := time.Now()
+	s.looked = time.Time{}
+	for _, c := range sight.Changes {
+		s.pending[c.Path] = c
+	}
+	if s.checkout != nil {
+		r.lockSeen(s.checkout, lock, now)
+	}
+	if lock != "" || s.Output && !r.building.IsZero() { // to be looked at again, when it is over
+		s.quiet.note(now)
+		if why.full {
+			s.full = now
+		}
+		return
+	}
+	if s.seen = true; why.first { // what is there now, the first builds read
+		clear(s.pending)
+	}
+	if len(s.pending) == 0 && !sight.Unsettled {
+		if !s.quiet.active() {
+			s.quiet.first = time.Time{}
+		}
+		return
+	}
+	// A poll falls into the middle of a burst as well as anywhere else.
+	moving := sight.Unsettled || s.quiet.active() || !why.hinted && len(sight.Changes) > 0
+	if moving && !s.quiet.overdue(now) {
+		s.quiet.note(now)
+		return
+	}
+	r.accept(s, now)
+}
+
+// accept has the zones built that the changes of a source concern.
+func (r *run) accept(s *source, now time.Time) {
+	s.quiet.first = s.quiet.last // what came during the look is a new burst
+	var zones []domain.Name
+	all, news := false, 0
+	for _, c := range s.pending {
+		if c.Kind != Vanished && r.left[c.Path] == c.File {
+			continue // the builder's own
+		}
+		e := r.setup.Concerns(c)
+		r.reload = r.reload || e.Reload
+		all = all || e.All
+		zones = append(zones, e.Zones...)
+		news++
+	}
+	clear(s.pending)
+	if news == 0 {
+		return
+	}
+	r.Log.Debug("changed", "source", s.Name, "files", news, "zones", len(zones), "all", all)
+	if all {
+		r.schedule.changeAll()
+	} else {
+		r.schedule.change(zones)
+	}
+	s.rate.spend(now)
+}
