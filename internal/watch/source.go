@@ -75,7 +75,7 @@ func (r *run) turnSource(s *source, now time.Time) time.Time {
 		s.full = now.Add(fullEvery)
 	}
 	s.looked, s.poll = now, now.Add(s.interval())
-	why := look{full: full, hinted: s.hinted, first: !s.seen && !r.begun}
+	why := look{full, s.hinted}
 	s.hinted, s.quiet.last = false, time.Time{}
 	r.looking++
 	setup, name, locked := r.setup, s.Name, s.checkout.asks()
@@ -100,7 +100,6 @@ func (r *run) turnSource(s *source, now time.Time) time.Time {
 type look struct {
 	full   bool
 	hinted bool
-	first  bool // no build began before it
 }
 
 // saw takes what a look found, and acts on it when nothing more seems to come.
@@ -120,9 +119,10 @@ func (r *run) saw(s *source, why look, sight Sight, lock string) {
 		}
 		return
 	}
-	if s.seen = true; why.first { // what is there now, the first builds read
+	if !s.seen && !r.begun { // what is there now, the first builds read
 		clear(s.pending)
 	}
+	s.seen = true
 	if len(s.pending) == 0 && !sight.Unsettled {
 		if !s.quiet.active() {
 			s.quiet.first = time.Time{}
