@@ -169,7 +169,14 @@ func (w *world) run() (stop func() error) {
 			}
 			w.alarms = append(w.alarms, strings.TrimSpace(fmt.Sprintf("%s%s %s %s", sign, a.Code, a.Subject, a.Message)))
 		},
-		Beat: func(s Status) { w.mu.Lock(); w.beats = append(w.beats, beatAt{time.Now(), s}); w.mu.Unlock() },
+		Beat: func(s Status) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if len(w.beats) == 2000 {
+				w.beats = w.beats[:0]
+			}
+			w.beats = append(w.beats, beatAt{time.Now(), s})
+		},
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(ctx) }()
