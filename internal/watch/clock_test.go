@@ -195,22 +195,43 @@ func TestInPhase(t *testing.T) {
 }
 
 func TestRate(t *testing.T) {
-	r := rate{limit: Limit{Gap: 2 * time.Second, Max: 10 * time.Second, Free: 3}}
+	r := rate{limit: Limit{Gap: 2 * time.Second, Max: 10 * time.Second, Burst: 3, Free: 2}}
 	now := time.Now()
 	if !r.next().IsZero() {
 		t.Error("the first has to wait")
 	}
 	var gaps []string
-	for range 7 {
+	for range 9 {
 		r.spend(now)
 		gaps = append(gaps, r.next().Sub(now).String())
 		now = r.next()
 	}
-	same(t, "gaps", gaps, "2s", "2s", "2s", "4s", "8s", "10s", "10s")
-	now = now.Add(11 * time.Second)
+	same(t, "gaps", gaps, "0s", "0s", "2s", "2s", "2s", "4s", "8s", "10s", "10s")
+	now = now.Add(9 * time.Second)
 	r.spend(now)
-	if gap := r.next().Sub(now); gap != 2*time.Second {
+	if gap := r.next().Sub(now); gap != 10*time.Second {
+		t.Errorf("after too short a rest %s", gap)
+	}
+	now = now.Add(20 * time.Second)
+	r.spend(now)
+	if gap := r.next().Sub(now); gap != 0 {
 		t.Errorf("after a rest %s", gap)
+	}
+
+	// Whoever uses the limit as cleverly as he can gets one build in each gap.
+	r = rate{limit: BoxLimit()}
+	begin := now
+	n := 0
+	for now.Sub(begin) < 10*time.Hour {
+		if r.run == r.limit.Burst {
+			now = now.Add(time.Duration(r.limit.Burst) * r.limit.Gap)
+		}
+		now = later(now, r.next())
+		r.spend(now)
+		n++
+	}
+	if most := int(10*time.Hour/r.limit.Gap) + r.limit.Burst; n > most {
+		t.Errorf("%d builds, more than %d", n, most)
 	}
 	none := rate{}
 	none.spend(now)
@@ -233,9 +254,26 @@ func TestScheduleTurns(t *testing.T) {
 		s.change(zones[:2])
 		got := s.take(now, now)
 		turns = append(turns, fmt.Sprint(len(got)))
-		s.settle(got, nil, now, now)
+		var results []Result
+		for _, z := range got {
+			results = append(results, Result{Zone: z})
+		}
+		s.settle(got, results, now, now)
 	}
 	same(t, "zones of each build", turns, "2", "64", "2", "64", "2", "64", "2", "64")
+
+	// An error that hits all is not for all the next time.
+	s = schedule{}
+	s.keep(zones[:3])
+	s.settle(s.take(now, now), nil, now, now)
+	later := now.Add(time.Minute)
+	turns = nil
+	for range 3 {
+		got := s.take(later, later)
+		turns = append(turns, fmt.Sprint(len(got)))
+		s.settle(got, []Result{{Zone: got[0]}}, later, later)
+	}
+	same(t, "one by one", turns, "1", "1", "1")
 
 	// While a zone is being built, its change waits; nothing is built twice at once.
 	s = schedule{}

@@ -2,17 +2,21 @@ package watch
 
 import "time"
 
-// Limit bounds how often a source may cause builds: not twice within Gap.
-// After Free builds without a rest, each further one doubles the gap, up to Max.
-// A source that rests for twice its gap begins anew. The zero Limit is none.
+// Limit bounds how often a source may cause builds: Burst of them as they come,
+// then not twice within Gap; after Free more without a rest, each further one
+// doubles the gap, up to Max. A source that rests for Burst gaps, and for two of
+// those that it has reached, begins anew: over time it causes no more than one
+// build in each Gap. The zero Limit is none.
 type Limit struct {
-	Gap, Max time.Duration
-	Free     int
+	Gap, Max    time.Duration
+	Burst, Free int
 }
 
-// BoxLimit is for a source that somebody else fills: half a minute of steady
-// change is the work of a robot that renews certificates, hours are not.
-func BoxLimit() Limit { return Limit{Gap: 2 * time.Second, Max: 30 * time.Second, Free: 15} }
+// BoxLimit is for a source that somebody else fills: ten minutes of steady change
+// are the work of a robot that renews many certificates, hours are not.
+func BoxLimit() Limit {
+	return Limit{Gap: 2 * time.Second, Max: 30 * time.Second, Burst: 10, Free: 300}
+}
 
 // rate is how a source keeps to its limit. All times are of the running clock,
 // not of the calendar: a clock that is set must not hold a source back.
@@ -36,11 +40,16 @@ func (r *rate) spend(now time.Time) {
 	if r.limit.Gap <= 0 {
 		return
 	}
-	if r.last.IsZero() || now.Sub(r.last) >= 2*r.gap {
-		r.run, r.gap = 0, r.limit.Gap
+	rest := max(2*r.gap, time.Duration(r.limit.Burst)*r.limit.Gap)
+	if r.last.IsZero() || now.Sub(r.last) >= rest {
+		r.run, r.gap = 0, 0
 	}
-	if r.run++; r.run > r.limit.Free {
+	r.run++
+	switch {
+	case r.run > r.limit.Burst+r.limit.Free:
 		r.gap = min(2*r.gap, max(r.limit.Max, r.limit.Gap))
+	case r.run >= r.limit.Burst:
+		r.gap = r.limit.Gap
 	}
 	r.last = now
 }

@@ -17,6 +17,7 @@ const (
 	beat      = 5 * time.Second        // the longest time without a turn
 	startWait = 10 * time.Second       // for the first look at all sources, before the first build
 	lookWait  = time.Minute            // for a look, until an alarm
+	lookRest  = 4                      // times as long as a look took nobody looks again
 	buildWait = 30 * time.Minute       // for a build, until an alarm
 	step      = 30 * time.Second       // by which the calendar may differ from the running clock between two turns
 	fullEvery = time.Hour              // all content is read again
@@ -46,12 +47,15 @@ type Loop struct {
 func (l *Loop) Run(ctx context.Context) error {
 	r := &run{
 		Loop: l, done: make(chan func()), gone: make(chan struct{}),
-		raised: map[alarmKey]bool{}, left: map[string]File{}, started: time.Now(),
+		raised: map[alarmKey]bool{}, started: time.Now(),
 	}
 	defer close(r.gone)
 	r.work, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer r.cancel()
 	setup, err := l.Load(ctx)
+	if ctx.Err() != nil && setup == nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("load the configuration: %w", err)
 	}
@@ -137,7 +141,7 @@ func (r *run) use(setup *Setup) {
 	}
 	r.setup = setup
 	r.checkouts = newCheckouts(setup.Checkouts, r.checkouts)
-	r.sources = nil
+	r.sources, r.left = nil, map[string]File{}
 	for i := range setup.Sources {
 		r.sources = append(r.sources, newSource(&setup.Sources[i], r.checkouts))
 	}

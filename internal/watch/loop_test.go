@@ -123,8 +123,12 @@ func TestLoopBusyBox(t *testing.T) {
 			got = slices.DeleteFunc(got, func(s string) bool { return strings.Contains(s, "z000") })
 			same(t, "the other source", got, "50ms z001")
 		}
-		if len(at) < 30 || len(at) > 45 {
+		if len(at) < 200 || len(at) > 310 {
 			t.Errorf("%d builds in ten minutes for a busy box", len(at))
+		}
+		w.after(10 * time.Minute)
+		if n := len(w.after(10 * time.Minute)); n < 19 || n > 21 {
+			t.Errorf("then %d in as many", n)
 		}
 		end()
 		w.after(2 * time.Minute)
@@ -176,13 +180,14 @@ func TestLoopBuilderErrs(t *testing.T) {
 			switch n++; n {
 			case 1:
 				return nil, errors.New("disk full")
-			case 2:
-				return w.results(r, Done)[:1], nil
+			case 3:
+				return nil, nil
 			}
 			return append(w.results(r, Done), Result{Zone: domain.MustParse("stranger.test")}), nil
 		}
 		stop := w.run()
-		same(t, "again", w.after(time.Hour), "5s z000 z001", "15s z001")
+		// The first time together, as new zones are; then each for itself.
+		same(t, "again", w.after(time.Hour), "5s z000", "5s z001", "15s z001")
 		ends(t, stop)
 	})
 }
@@ -225,6 +230,47 @@ func TestLoopStops(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLoopStopsWithDeadMount: a look that hangs holds nothing that matters.
+func TestLoopStopsWithDeadMount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.onLook = func(string) { time.Sleep(time.Hour) }
+		stop := w.run()
+		w.after(time.Minute)
+		from := time.Now()
+		ends(t, stop)
+		if took := time.Since(from); took != stopLast {
+			t.Errorf("took %s", took)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// TestLoopLooksWithin: what takes long to look at is not looked at all the time.
+func TestLoopLooksWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		stop := w.run()
+		w.set(func() { w.onLook, w.unsettled = func(string) { time.Sleep(300 * time.Millisecond) }, 1<<30 })
+		stream, end := context.WithCancel(t.Context())
+		go func() {
+			for stream.Err() == nil {
+				w.hints <- "primary"
+				time.Sleep(5 * time.Millisecond)
+			}
+		}()
+		n := len(w.looks)
+		w.after(time.Minute)
+		if n = len(w.looks) - n; n < 35 || n > 41 {
+			t.Errorf("%d looks in a minute", n)
+		}
+		end()
+		w.set(func() { w.unsettled = 0 })
+		w.after(time.Minute)
+		ends(t, stop)
+	})
 }
 
 // TestLoopHangingBuild: a build that does not come back is told of, the loop

@@ -27,6 +27,7 @@ type plan struct {
 	retry   time.Time // by the running clock; zero = no
 	tries   int       // without success
 	busy    bool      // it is being built
+	alone   bool      // a build with others gave no result: they shall not suffer from it
 }
 
 // schedule is the plan of all zones. It is a function of what it is told: it
@@ -153,6 +154,11 @@ func (s *schedule) take(now, wall time.Time) []domain.Name {
 		return a.Compare(b)
 	})
 	turn = turn[:min(len(turn), most)]
+	if i := slices.IndexFunc(turn, func(z domain.Name) bool { return s.zones[z].alone }); i == 0 {
+		turn = turn[:1]
+	} else if i > 0 {
+		turn = turn[:i]
+	}
 	for _, z := range turn {
 		p := s.zones[z]
 		p.busy, p.changed, p.first = true, false, false
@@ -182,7 +188,7 @@ func (s *schedule) settle(zones []domain.Name, results []Result, now, wall time.
 		if !told {
 			r.Outcome = Failed
 		}
-		p.busy = false
+		p.busy, p.alone = false, !told
 		p.settle(z, r, told, now, wall)
 	}
 	s.clean = false

@@ -17,12 +17,17 @@ type source struct {
 	quiet   quiet
 	poll    time.Time // of the next look without a hint
 	full    time.Time // of the next that reads all content
+	rest    time.Time // until which it is not looked at
 	rate    rate
 	pending map[string]Change // found, not yet acted upon
 }
 
 func newSource(s *Source, checkouts map[string]*checkout) *source {
-	return &source{Source: s, checkout: checkouts[s.Checkout], rate: rate{limit: s.Limit}, pending: map[string]Change{}}
+	limit := s.Limit
+	if s.Distrusted && limit == (Limit{}) {
+		limit = BoxLimit()
+	}
+	return &source{Source: s, checkout: checkouts[s.Checkout], rate: rate{limit: limit}, pending: map[string]Change{}}
 }
 
 func (s *source) interval() time.Duration {
@@ -41,7 +46,7 @@ func (s *source) due() time.Time {
 	if s.quiet.active() {
 		t = earlier(t, s.quiet.due())
 	}
-	t = later(t, s.rate.next())
+	t = later(later(t, s.rate.next()), s.rest)
 	if s.checkout != nil && s.checkout.lock != "" {
 		t = later(t, s.checkout.asked.Add(s.checkout.lockPoll()))
 	}
@@ -105,6 +110,8 @@ type look struct {
 // saw takes what a look found, and acts on it when nothing more seems to come.
 func (r *run) saw(s *source, why look, sight Sight, lock string) {
 	now := time.Now()
+	// Looking takes a fifth of the time at most, whatever goes on there.
+	s.rest = now.Add(min(lookRest*now.Sub(s.looked), s.interval()))
 	s.looked = time.Time{}
 	for _, c := range sight.Changes {
 		s.pending[c.Path] = c

@@ -43,6 +43,7 @@ type walk struct {
 	seen  map[string]bool
 	blind []string // directories of which the content is not known now
 	sight Sight
+	buf   []byte // for reading
 }
 
 // root looks at one path of the source.
@@ -239,7 +240,10 @@ func (w *walk) hash(dir, name string) (digest [sha256.Size]byte, r reading, err 
 		return digest, r, err
 	}
 	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(f, w.MaxSize+1))
+	if w.buf == nil {
+		w.buf = make([]byte, 64<<10)
+	}
+	n, err := io.CopyBuffer(h, io.LimitReader(f, w.MaxSize+1), w.buf)
 	if err == nil && n > w.MaxSize {
 		err = durable.ErrTooLarge // it grew
 	}

@@ -31,7 +31,7 @@ type Source struct {
 	MaxSize    int64 // octets of a file that is read; 0 = 64 KiB if distrusted, else 2 GiB
 
 	Poll     time.Duration // between two looks without a hint; 0 = 2 s if distrusted, else 10 s
-	Limit    Limit         // how often it may cause builds
+	Limit    Limit         // how often it may cause builds; zero = BoxLimit if distrusted, else no limit
 	Checkout string        // that it belongs to, and with which it is held back; "" = none
 	Output   bool          // the builder itself writes there: it is looked at between builds only
 }
@@ -55,11 +55,12 @@ type Updater interface {
 
 // Builder takes zones from their sources to the name server.
 type Builder interface {
-	// Zones are all there are: those of the tree and those still published.
+	// Zones are all there are: those of the tree and those still published. It
+	// is asked after each Load, by the loop, which waits for it.
 	Zones() []domain.Name
 
-	// Build is never called twice at a time. A zone without a Result, or all in
-	// case of an error, are tried again as after Failed.
+	// Build is never called twice at a time. A zone without a Result, such as all
+	// after an error, is tried again as after Failed, by itself.
 	Build(ctx context.Context, r Request) ([]Result, error)
 }
 
