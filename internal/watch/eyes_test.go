@@ -203,6 +203,10 @@ func TestLookFull(t *testing.T) {
 	if got := s.look("d"); len(got) > 0 {
 		t.Errorf("the stamp is the same: %q", got)
 	}
+	k.read = time.Unix(0, st.ctime).Add(sameTick / 2)
+	e.known[s.path("d/a")] = k
+	same(t, "read so soon that the times tell nothing", s.look("d"), "~d/a")
+	e.known[s.path("d/a")] = known{stamp: st, read: time.Now().Add(time.Hour)}
 	same(t, "a full look", s.brief(s.eyes.Look(t.Context(), "d", true)), "~d/a")
 }
 
@@ -456,6 +460,18 @@ func TestOverflow(t *testing.T) {
 	s.hinted("a")
 	f.errs <- errors.New("anything else")
 	s.hinted("a")
+}
+
+// TestLetsGo: no watch stays on a directory that is no longer meant.
+func TestLetsGo(t *testing.T) {
+	f := newFake()
+	s := newSiteWith(t, f.options(), []string{"d/sub", "other"}, Source{Name: "d", Paths: []string{"d"}, Depth: 1})
+	s.rename("d/sub", "sub")
+	s.look("d")
+	s.rename("d", "old")
+	s.rename("other", "d")
+	s.look("d")
+	same(t, "let go of", f.gone, "sub", "d")
 }
 
 // TestListenBounded: a flood of events makes few hints, and most are not even read.

@@ -173,9 +173,7 @@ func (r *run) turn() time.Duration {
 		next = earlier(next, now.Add(r.schedule.wait(now, wall, beat)))
 	}
 	r.alarmf(AlarmBuild, "", !r.building.IsZero() && now.Sub(r.building) >= buildWait, "a build runs for more than %s", buildWait)
-	if r.Beat != nil {
-		r.Beat(r.status(now, wall))
-	}
+	r.beat(now)
 	return max(next.Sub(now), 0)
 }
 
@@ -299,31 +297,28 @@ func (r *run) source(name string) *source {
 
 // stop waits for what runs: a look is told to stop at once, the others get time.
 func (r *run) stop(timer *time.Timer) error {
-	busy := func() bool { return !r.idle() || r.updating > 0 }
-	timer.Reset(stopGrace)
-	told := false
-	for busy() || r.looking > 0 {
-		if !busy() && !told {
+	end, told := time.Now().Add(stopGrace), false
+	for {
+		now, busy := time.Now(), !r.idle() || r.updating > 0
+		switch {
+		case !busy && r.looking == 0:
+			return nil
+		case !told && (!busy || reached(end, now)):
 			r.cancel()
-			told = true
-			timer.Reset(stopLast)
+			end, told = now.Add(stopLast), true
+		case told && reached(end, now) && !r.idle():
+			return errors.New("stop: the running build does not end")
+		case told && reached(end, now):
+			return nil // a look or an update that hangs holds nothing that matters
 		}
+		r.beat(now)
+		timer.Reset(min(beat, end.Sub(now)))
 		select {
 		case then := <-r.done:
 			then()
 		case <-timer.C:
-			if told {
-				if !r.idle() {
-					return errors.New("stop: the running build does not end")
-				}
-				return nil // a look or an update that hangs holds nothing that matters
-			}
-			r.cancel()
-			told = true
-			timer.Reset(stopLast)
 		}
 	}
-	return nil
 }
 
 // alarmf raises or clears an alarm, if that is news.
@@ -346,7 +341,13 @@ func (r *run) tell(a Alarm) {
 	}
 }
 
-func (r *run) status(now, wall time.Time) Status {
+func (r *run) beat(now time.Time) {
+	if r.Beat != nil {
+		r.Beat(r.status(now))
+	}
+}
+
+func (r *run) status(now time.Time) Status {
 	r.schedule.sum()
 	st := Status{Building: r.building, Waiting: r.schedule.ready, Zones: len(r.schedule.zones), NextDue: r.schedule.soonest.due}
 	for name, c := range r.checkouts {

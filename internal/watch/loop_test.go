@@ -223,6 +223,9 @@ func TestLoopStops(t *testing.T) {
 				if took := time.Since(from); got != tt.want || took != tt.took {
 					t.Errorf("ended after %s with %s, want %s with %s", took, got, tt.took, tt.want)
 				}
+				if last := w.beats[len(w.beats)-1]; time.Since(last.at) > beat {
+					t.Errorf("the last beat came %s before the end", time.Since(last.at))
+				}
 				if len(w.calls) != 1 || w.closed != 1 {
 					t.Errorf("%d builds, closed %d times", len(w.calls), w.closed)
 				}
@@ -385,9 +388,11 @@ func TestLoopOutput(t *testing.T) {
 		w.sources = append(w.sources, Source{Name: "signed", Output: true})
 		w.build = func(_ context.Context, r Request) ([]Result, error) {
 			w.touch("signed/z000.test")
+			var own File
+			w.set(func() { own = w.news["signed"][0].File })
 			time.Sleep(2 * time.Second) // until it is confirmed
 			out := w.results(r, Done)
-			w.set(func() { out[0].Left = []File{w.news["signed"][0].File} })
+			out[0].Left = []File{own}
 			return out, nil
 		}
 		stop := w.run()

@@ -120,15 +120,18 @@ func (w *world) load(context.Context) (*Setup, error) {
 func (w *world) look(_ context.Context, source string, full bool) Sight {
 	w.mu.Lock()
 	w.looks = append(w.looks, seen{time.Since(w.begin), source, full})
-	on, s := w.onLook, Sight{Changes: w.news[source]}
+	on := w.onLook
+	w.mu.Unlock()
+	if on != nil {
+		on(source)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := Sight{Changes: w.news[source]}
 	delete(w.news, source)
 	if w.unsettled > 0 {
 		w.unsettled--
 		s.Unsettled = true
-	}
-	w.mu.Unlock()
-	if on != nil {
-		on(source)
 	}
 	return s
 }
