@@ -399,7 +399,20 @@ func TestLoopOutput(t *testing.T) {
 		same(t, "its own", w.after(time.Minute))
 		w.touch("primary/z000.test")
 		same(t, "its own again", w.after(time.Minute), "50ms z000")
+
+		// A look that began before the build sees what the build wrote.
 		w.set(func() {
+			w.onLook = func(source string) {
+				if source == "signed" {
+					time.Sleep(time.Second)
+				}
+			}
+		})
+		w.hints <- "signed"
+		w.touch("primary/z000.test")
+		same(t, "its own, half way", w.after(time.Minute), "50ms z000")
+		w.set(func() {
+			w.onLook = nil
 			w.build = func(_ context.Context, r Request) ([]Result, error) { return w.results(r, Done), nil }
 		})
 		w.touch("signed/z000.test")
