@@ -65,6 +65,7 @@ type watches struct {
 	next    map[string]*interest
 	places  map[place]string // in next
 	current atomic.Pointer[map[string]*interest]
+	closed  atomic.Bool // a look may run all the same: one on a dead mount is not waited for
 }
 
 // begin starts the choice of directories anew.
@@ -146,7 +147,7 @@ func (w *watches) add(path string, st stamp) *interest {
 	}
 	if old == nil || old.place != at || !w.kqueue {
 		if err := w.Add(path); err != nil {
-			if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, fsnotify.ErrClosed) {
+			if !errors.Is(err, os.ErrNotExist) && !w.closed.Load() {
 				w.warn(err)
 				w.broken = true
 			}
@@ -174,6 +175,7 @@ func (w *watches) end() {
 }
 
 func (w *watches) shut() {
+	w.closed.Store(true)
 	if w.notifier != nil {
 		_ = w.Close()
 	}
