@@ -238,11 +238,11 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	facts.OldestLeft = facts.ExpiryFloor
 	signed := made.plan != nil
 	if signed {
-		s, l, err := dnssec.Sign(made.plan, serial)
+		s, err := dnssec.Sign(made.plan, serial)
 		if err != nil {
 			return err
 		}
-		body, ledger, header.Next = s, l, s.Next
+		body, header.Next = s, s.Next
 		facts.OldestLeft = s.Oldest.Sub(j.now)
 		j.res.Records, j.res.NewSigs, j.res.KeptSigs = s.Records, s.New, s.Signatures-s.New
 	} else {
@@ -269,6 +269,9 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	defer staged.Discard()
 	if err := writeBody(staged, body); err != nil {
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
+	}
+	if s, is := body.(*dnssec.Signed); is {
+		ledger = s.Ledger()
 	}
 	if err := unsigned(); err != nil {
 		return err

@@ -88,11 +88,15 @@ func (t *Tree) readPublished(apex domain.Name, path string) (*dnssec.Previous, [
 	if err != nil {
 		return nil, [sha256.Size]byte{}, err
 	}
-	h, err := checkBody(data)
-	if err != nil {
-		return nil, h.Input, fmt.Errorf("read %s: %w", path, err)
-	}
+	var h Header
+	digest := aside(func() (err error) {
+		h, err = checkBody(data)
+		return err
+	})
 	prev, err := dnssec.ReadPrevious(apex, path, data)
+	if other := digest(); other != nil { // it says more than the fault that it may have led to
+		err = other
+	}
 	if err != nil {
 		return nil, h.Input, fmt.Errorf("read %s: %w", path, err)
 	}

@@ -39,7 +39,7 @@ func signText(t testing.TB, z *zone.Zone, keys []Key, policy Policy, prev *Previ
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _, err := Sign(p, uint32(now.Unix()))
+	s, err := Sign(p, uint32(now.Unix()))
 	if err != nil {
 		t.Fatal(err)
 	}

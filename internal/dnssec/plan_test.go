@@ -142,7 +142,7 @@ func TestNothingBeforeNext(t *testing.T) {
 		if prev != nil && p.Due == 0 {
 			t.Fatalf("step %d: nothing is due at %s", step, now)
 		}
-		s, _, err := Sign(p, uint32(step+1))
+		s, err := Sign(p, uint32(step+1))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -269,7 +269,7 @@ func TestSpread(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, _, err := Sign(p, uint32(now.Unix()))
+		s, err := Sign(p, uint32(now.Unix()))
 		if err != nil {
 			t.Fatal(err)
 		}

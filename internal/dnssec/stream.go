@@ -1,0 +1,212 @@
+package dnssec
+
+import (
+	"bufio"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/miekg/dns"
+
+	"zonebuild/internal/verify"
+	"zonebuild/zone"
+)
+
+// batch is how many RRsets a worker takes at a time: enough to make the
+// hand-over cheap, few enough to keep the cores evenly busy to the end.
+const batch = 64
+
+// stretch is a batch of RRsets on its way through a worker: its text, in pieces.
+type stretch struct {
+	lo, hi int // items
+	scratch
+	text   []byte
+	pieces []piece
+	err    error
+	done   chan struct{}
+}
+
+// piece is a part of a stretch's own text or of the previous file.
+type piece struct {
+	kept   bool
+	lo, hi uint32
+}
+
+// WriteTo makes the signatures and writes the signed zone as a master file: owners
+// in canonical order, the SOA first, behind each RRset its signatures. What stays
+// as it was is copied from the previous file, in pieces as long as they come.
+// Signing and rendering go on on all cores, in front of what is being written.
+func (s *Signed) WriteTo(w io.Writer) (int64, error) {
+	s.marks = make([]verify.Mark, 0, s.New)
+	if s.plan.policy.ZoneMD != 0 {
+		if err := s.setDigest(); err != nil {
+			return 0, err
+		}
+	}
+	out := &pieceWriter{to: bufio.NewWriterSize(w, 256<<10)}
+	if s.plan.prev != nil {
+		out.kept = s.plan.prev.data
+	}
+	err := s.each(func(st *stretch) error {
+		s.marks = append(s.marks, st.marks...)
+		return out.write(st)
+	})
+	if err == nil {
+		err = out.flush()
+	}
+	if err == nil {
+		err = out.to.Flush()
+	}
+	return out.n, err
+}
+
+// each renders all items, on all cores, and gives the stretches to f in order.
+func (s *Signed) each(f func(*stretch) error) error {
+	batches := (len(s.plan.items) + batch - 1) / batch
+	workers := max(1, min(runtime.GOMAXPROCS(0), batches))
+	room := 8 * workers // stretches that are under way
+	idle, jobs, order := make(chan *stretch, room), make(chan *stretch, room), make(chan *stretch, room)
+	for range room {
+		idle <- &stretch{done: make(chan struct{}, 1)}
+	}
+	var failed atomic.Bool
+	go func() {
+		defer close(jobs)
+		defer close(order)
+		for i := 0; i < batches && !failed.Load(); i++ {
+			st := <-idle
+			st.lo, st.hi = i*batch, min((i+1)*batch, len(s.plan.items))
+			jobs <- st
+			order <- st
+		}
+	}()
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for st := range jobs {
+				s.render(st)
+				st.done <- struct{}{}
+			}
+		})
+	}
+	defer wg.Wait()
+	var err error
+	for st := range order {
+		<-st.done
+		if err == nil {
+			err = st.err
+		}
+		if err == nil {
+			err = f(st)
+		}
+		failed.Store(err != nil)
+		idle <- st
+	}
+	return err
+}
+
+// render makes the text of a stretch.
+func (s *Signed) render(st *stretch) {
+	st.text, st.pieces, st.marks, st.err = st.text[:0], st.pieces[:0], st.marks[:0], nil
+	for i := st.lo; i < st.hi; i++ {
+		if s.plan.spans != nil {
+			if at := s.plan.spans[i]; at.from < at.to {
+				st.add(piece{true, at.from, at.to})
+				continue
+			}
+		}
+		from := uint32(len(st.text))
+		if st.err = s.renderItem(st, s.plan.items[i]); st.err != nil {
+			return
+		}
+		st.add(piece{false, from, uint32(len(st.text))})
+	}
+}
+
+// add puts a piece behind the others, as one where they meet.
+func (st *stretch) add(p piece) {
+	if n := len(st.pieces); n > 0 && st.pieces[n-1].kept == p.kept && st.pieces[n-1].hi == p.lo {
+		st.pieces[n-1].hi = p.hi
+		return
+	}
+	st.pieces = append(st.pieces, p)
+}
+
+// renderItem appends the lines of an RRset and of its signatures.
+func (s *Signed) renderItem(st *stretch, it item) error {
+	p, set := s.plan, s.set(it)
+	for i := int(it.lo); i < int(it.hi); i++ {
+		st.text = zone.AppendRecordOf(st.text, set, i)
+	}
+	if it.slot < 0 {
+		return nil
+	}
+	ttl, _ := set.TTL(int(it.lo))
+	for j, k := range p.signers(it) {
+		slot := int(it.slot) + j
+		if kept := p.slots[slot]; kept != unkept {
+			l := p.prev.lineAt(kept)
+			st.text = append(st.text, p.prev.data[l.from:l.to]...)
+			continue
+		}
+		rdata, err := s.rrsig(it, slot, &p.keys[k], &st.scratch)
+		if err != nil {
+			return err
+		}
+		st.text = zone.AppendRecord(st.text, set.Owner(int(it.lo)), ttl, dns.TypeRRSIG, rdata)
+	}
+	return nil
+}
+
+// rrsig is the rdata of a new signature.
+func (s *Signed) rrsig(it item, slot int, k *Key, buf *scratch) ([]byte, error) {
+	if s.sigs == nil {
+		return s.sign(it, k, buf)
+	}
+	buf.rdata = s.appendRRSIGHead(buf.rdata[:0], it, k)
+	at := s.where[slot]
+	buf.rdata = append(buf.rdata, s.sigs[at:at+uint32(signatureSize(k))]...)
+	return buf.rdata, nil
+}
+
+// pieceWriter writes stretches; pieces of the previous file that meet over their
+// ends become one.
+type pieceWriter struct {
+	to   *bufio.Writer
+	kept []byte // the previous file
+	run  piece
+	n    int64
+}
+
+func (w *pieceWriter) write(st *stretch) error {
+	for _, p := range st.pieces {
+		if p.kept && p.lo == w.run.hi && w.run.lo < w.run.hi {
+			w.run.hi = p.hi
+			continue
+		}
+		if err := w.flush(); err != nil {
+			return err
+		}
+		if p.kept {
+			w.run = p
+			continue
+		}
+		if err := w.text(st.text[p.lo:p.hi]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *pieceWriter) flush() error {
+	run := w.run
+	w.run = piece{}
+	return w.text(w.kept[run.lo:run.hi])
+}
+
+func (w *pieceWriter) text(b []byte) error {
+	n, err := w.to.Write(b)
+	w.n += int64(n)
+	return err
+}
