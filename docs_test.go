@@ -301,7 +301,7 @@ func rowsOf(t *testing.T, doc string) (out []row) {
 func tablesOfKeys() map[string]string {
 	return map[string]string{
 		"rootKeys": "Above all tables", "policyKeys": "[policy]", "zoneKeys": "[[zone]]", "publishKeys": "[publish]",
-		"pathKeys": "[paths]", "sourceKeys": "[source.NAME]", "dropBoxKeys": "[[drop-box]]", "hookKeys": "acmehook.toml",
+		"pathKeys": "[paths]", "sourceKeys": "[source.NAME]", "dropBoxKeys": "[[drop-box]]", "tlsaKeys": "[tlsa]", "sshfpKeys": "[sshfp]", "hookKeys": "acmehook.toml",
 	}
 }
 

@@ -159,13 +159,11 @@ func buildTree(t testing.TB, root string, files map[string]string) *sshfp.Set {
 			t.Fatal(err)
 		}
 	}
-	set := sshfp.Scan(sshfp.Options{Dir: filepath.Join(root, "sshfp")}, zoneOf)
-	tree.Extras = append(tree.Extras, set.For)
 	report, err := tree.Build(t.Context(), build.Options{Now: now, NewZone: true, Server: &publish.None{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil || report.Code != 0 {
 		t.Fatalf("%v %+v", err, report)
 	}
-	return set
+	return sshfp.Scan(sshfp.Options{Dir: filepath.Join(root, "sshfp")}, zoneOf)
 }
 
 // zoneOf knows one zone.

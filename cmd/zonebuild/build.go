@@ -61,6 +61,11 @@ func (p *program) build(c *ucli.Context) error {
 				return err
 			}
 		}
+		if report.StrayNew || s.all {
+			if err := s.printer.Diagnostics(report.Strays); err != nil {
+				return err
+			}
+		}
 		for i := range report.Zones {
 			if err := s.sayResult(&report.Zones[i]); err != nil {
 				return err

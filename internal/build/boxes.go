@@ -184,7 +184,7 @@ func (t *Tree) hasBoxes(state string) bool {
 }
 
 // guests are the challenges of a zone.
-func (t *Tree) guests(apex domain.Name) ([]zone.Fragment, diag.List) {
+func (t *Tree) guests(apex domain.Name, _ []zone.Fragment) ([]zone.Fragment, diag.List) {
 	c := t.challenges
 	if c == nil {
 		return nil, nil

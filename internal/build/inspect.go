@@ -29,7 +29,13 @@ func (t *Tree) Check(ctx context.Context, names []domain.Name, now time.Time) (d
 	if err := t.scanBoxes(ctx, now, false); err != nil {
 		return nil, err
 	}
+	t.scanHostKeys()
 	all, _ := t.boxFaults()
+	strays, _, err := t.strayFaults(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, strays...)
 	if err := t.notMounted(); err != nil {
 		all.Errorf(diag.Pos{File: config.File}, "not-mounted", "", "%s", err)
 	}
@@ -64,6 +70,7 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 	if err := t.scanBoxes(ctx, o.Now, false); err != nil {
 		return nil, err
 	}
+	t.scanHostKeys()
 	p := &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted()}
 	kept := ""
 	if p.mounted != nil {

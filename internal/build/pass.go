@@ -37,6 +37,8 @@ type Report struct {
 	Zones    []Result  `json:"zones"`
 	Boxes    diag.List `json:"drop_boxes,omitempty"` // files that were left out: warnings
 	BoxesNew bool      `json:"-"`                    // they differ from those of the last run
+	Strays   diag.List `json:"sources,omitempty"`    // faults of sshfp/ and certs.map that belong to no zone: warnings
+	StrayNew bool      `json:"-"`                    // likewise
 	Code     int       `json:"exit"`
 }
 
@@ -75,6 +77,10 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 		return report, err
 	}
 	report.Boxes, report.BoxesNew = t.boxFaults()
+	t.scanHostKeys()
+	if report.Strays, report.StrayNew, err = t.strayFaults(ctx, !o.DryRun); err != nil {
+		return report, err
+	}
 	p := &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted()}
 	for len(zones) > 0 && ctx.Err() == nil {
 		n := min(batchZones, len(zones))
@@ -196,6 +202,7 @@ func (p *pass) start(z *config.Zone) *job {
 	} else {
 		state.clear("box-full")
 	}
+	p.hostKeyAlarm(j)
 	if p.o.NewZone && !j.state.Signed && z.Policy.Signed() { // of a zone that was published, it says nothing
 		j.state.NewZone = true
 	}

@@ -22,9 +22,10 @@ import (
 	"zonebuild/zone"
 )
 
-// Extra gives the generated and guest fragments of a zone: dnsextra.Set.For,
-// tlsa.Set.For, sshfp.Set.For. It is asked once per zone and pass.
-type Extra func(apex domain.Name) ([]zone.Fragment, diag.List)
+// Extra gives the generated and guest fragments of a zone: challenges, TLSA,
+// SSHFP. host are its hand-written fragments. Without them only the Files of
+// the result are wanted, and these are the same with them.
+type Extra func(apex domain.Name, host []zone.Fragment) ([]zone.Fragment, diag.List)
 
 // sources is what a zone is made of, read and parsed.
 type sources struct {
@@ -106,8 +107,9 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 	if z.Policy.DSFromChild {
 		s.fragments = append(s.fragments, t.childDS(z, s.fragments))
 	}
+	host := s.fragments
 	for _, extra := range t.Extras {
-		guests, faults := extra(z.Name)
+		guests, faults := extra(z.Name, host)
 		s.fragments, s.faults = append(s.fragments, guests...), append(s.faults, faults...)
 	}
 	var files []zone.Source
@@ -180,7 +182,7 @@ func (t *Tree) quickInput(z *config.Zone) (digest [sha256.Size]byte, ok bool) {
 		files = append(files, zone.Source{Name: name, Digest: sha256.Sum256(src)})
 	}
 	for _, extra := range t.Extras {
-		fragments, _ := extra(z.Name)
+		fragments, _ := extra(z.Name, nil)
 		for _, f := range fragments {
 			files = append(files, f.Files...)
 		}

@@ -29,6 +29,7 @@ type State struct {
 	Signed      bool      `json:"signed"`               // the last publish was signed
 	NewZone     bool      `json:"new_zone,omitempty"`   // stated: there is no DS at the parent
 	HostRecords int       `json:"host_records"`         // of soa/ and primary/
+	Hosts       int       `json:"ssh_hosts,omitempty"`  // files of sshfp/
 	Keys        []string  `json:"keys,omitempty"`       // ALGORITHM+TAG of the DNSKEYs it was published with
 	Unsigned    FileID    `json:"unsigned"`             // unsigned/ZONE as it was left
 	Good        FileID    `json:"good"`                 // last-good/ZONE as it was made of the confirmed file

@@ -21,6 +21,7 @@ import (
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
+	"zonebuild/sshfp"
 )
 
 // Tree is a data tree (docs/tree.md) opened for work.
@@ -33,6 +34,7 @@ type Tree struct {
 	keys  *dnssec.KeyDir // listed once per pass
 
 	challenges *challenges // read once per pass
+	hostKeys   *sshfp.Set  // likewise
 
 	cutsMu sync.Mutex
 	cuts   map[domain.Name]cuts // delegations in the sources of parents, read once per pass
@@ -50,7 +52,7 @@ func Open(dir string) (*Tree, diag.List, error) {
 		return nil, faults, fmt.Errorf("open the tree: %w", err)
 	}
 	t := &Tree{Config: cfg, root: root}
-	t.Extras = []Extra{t.guests}
+	t.Extras = []Extra{t.guests, t.hostKeyGuests}
 	t.files = treeFS{root, t.private}
 	if err := t.refresh(); err != nil {
 		root.Close()

@@ -33,11 +33,13 @@ type Config struct {
 	Publish      Publish
 	Paths        Paths
 	Sources      map[string]Source // those that the file names
+	TLSA         TLSA
+	SSHFP        SSHFP
 	DropBoxes    []DropBox
 	OutputMode   os.FileMode // of unsigned/ZONE and signed/ZONE
 	OutputGroup  *int        // gid; nil = what the system gives
 	AlarmCommand []string
-	Resolver     []netip.AddrPort // asked for the DS at a parent; none = /etc/resolv.conf
+	Resolver     []netip.AddrPort // asked about what is outside the tree; none = /etc/resolv.conf
 
 	byName map[domain.Name]int
 }
@@ -80,7 +82,7 @@ func (c *Config) Find(n domain.Name) *Zone {
 func Load(tree string) (*Config, diag.List) {
 	l := &loader{
 		Config: &Config{
-			Tree: tree, Default: defaultPolicy(), Publish: defaultPublish(),
+			Tree: tree, Default: defaultPolicy(), Publish: defaultPublish(), TLSA: defaultTLSA(), SSHFP: defaultSSHFP(),
 			Sources: map[string]Source{}, OutputMode: 0o644, byName: map[domain.Name]int{},
 			Paths: Paths{
 				Keys: "keys", Unsigned: "unsigned", Signed: "signed", State: "state",
@@ -124,6 +126,7 @@ func (l *loader) load() {
 	}
 	tables := map[string]func(*entry){
 		"policy": l.loadPolicies, "publish": l.loadPublish, "paths": l.loadPaths, "source": l.loadSources,
+		"tlsa": l.loadTLSA, "sshfp": l.loadSSHFP,
 	}
 	l.policies[""] = newDraft(nil)
 	rest := &table{}
