@@ -302,6 +302,7 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		}
 	}
 	j.afterCommit(serial, header, t)
+	t.rememberTLSA(j, z)
 	if external {
 		awaited := uint32(0)
 		if hasServed {

@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"time"
@@ -30,6 +31,7 @@ func (t *Tree) Check(ctx context.Context, names []domain.Name, now time.Time) (d
 		return nil, err
 	}
 	t.scanHostKeys()
+	t.scanCerts()
 	all, _ := t.boxFaults()
 	strays, _, err := t.strayFaults(ctx, false)
 	if err != nil {
@@ -39,7 +41,11 @@ func (t *Tree) Check(ctx context.Context, names []domain.Name, now time.Time) (d
 	if err := t.notMounted(); err != nil {
 		all.Errorf(diag.Pos{File: config.File}, "not-mounted", "", "%s", err)
 	}
+	p := t.newPass(ctx, Options{Now: now, DryRun: true, Log: slog.New(slog.DiscardHandler)})
 	for _, z := range zones {
+		j := p.start(z)
+		j.head = t.readHead(z.Name)
+		p.rollOver(ctx, j)
 		_, _, faults := t.compile(z)
 		all = append(all, faults...)
 		if z.Policy.Signed() {
@@ -71,7 +77,8 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 		return nil, err
 	}
 	t.scanHostKeys()
-	p := &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted()}
+	t.scanCerts()
+	p := t.newPass(ctx, o)
 	kept := ""
 	if p.mounted != nil {
 		kept = p.mounted.Error()
@@ -81,6 +88,7 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 		d := Difference{Zone: z.Name, Changes: []zone.Change{}, Kept: kept}
 		j := p.start(z)
 		j.head = t.readHead(z.Name)
+		p.rollOver(ctx, j)
 		p.readBack(j)
 		is, src, faults := t.compile(z)
 		d.Diagnostics = faults

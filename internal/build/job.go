@@ -128,6 +128,7 @@ func (j *job) hold(alarm, why string) {
 func (p *pass) prepare(ctx context.Context, j *job) {
 	t := p.tree
 	j.head = t.readHead(j.z.Name)
+	p.rollOver(ctx, j)
 	if quick, ok := t.quickInput(j.z); ok && p.upToDate(j, quick) {
 		j.res.Action, j.res.Serial, j.res.Next = Unchanged, j.head.serial, j.head.header.Next
 		if p.o.DryRun {

@@ -28,8 +28,12 @@ type Options struct {
 	Zones   []domain.Name // none = all
 	DryRun  bool          // plan and judge, write nothing
 	NewZone bool          // states that no DS exists for zones published signed for the first time
+	Preview bool          // of rollovers, as of now: also where nothing is new
 	Server  publish.Server
-	Log     *slog.Logger
+	// Observer looks at servers and hosts for the rollover of keys. Without one,
+	// and in a dry run, nobody looks.
+	Observer Observer
+	Log      *slog.Logger
 }
 
 // Report is what a pass did.
@@ -55,6 +59,11 @@ type pass struct {
 	o          Options
 	mounted    error // why the sources count as absent
 	unanswered atomic.Bool
+	looks      *looks
+}
+
+func (t *Tree) newPass(ctx context.Context, o Options) *pass {
+	return &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted(), looks: newLooks()}
 }
 
 // Build takes the zones of a tree from their sources to the name server.
@@ -78,10 +87,12 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	}
 	report.Boxes, report.BoxesNew = t.boxFaults()
 	t.scanHostKeys()
+	t.scanCerts()
 	if report.Strays, report.StrayNew, err = t.strayFaults(ctx, !o.DryRun); err != nil {
 		return report, err
 	}
-	p := &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted()}
+	p := t.newPass(ctx, o)
+	defer p.looks.close()
 	for len(zones) > 0 && ctx.Err() == nil {
 		n := min(batchZones, len(zones))
 		for _, r := range p.batch(zones[:n]) {

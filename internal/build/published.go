@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -23,11 +24,12 @@ import (
 
 // published is what the head of a published file says.
 type published struct {
-	exists bool
-	header Header
-	serial uint32
-	id     FileID
-	err    error // why header and serial are unknown
+	exists         bool
+	header         Header
+	serial         uint32
+	refresh, retry time.Duration // of the SOA
+	id             FileID
+	err            error // why header and serial are unknown
 }
 
 const headBytes = 16 << 10 // header and SOA line fit, whatever the names
@@ -59,23 +61,41 @@ func readHead(apex domain.Name, path string) published {
 	if p.header, p.err = parseHeader(head[:n]); p.err != nil {
 		return p
 	}
-	p.serial, p.err = serialOf(apex, head[headerLen:n])
+	z, err := firstRecord(apex, head[headerLen:n])
+	if err != nil {
+		p.err = err
+		return p
+	}
+	rdata := z.Records().Rdata(z.SOA())
+	timer := func(at int) time.Duration {
+		return time.Duration(binary.BigEndian.Uint32(rdata[len(rdata)-at:])) * time.Second
+	}
+	p.serial, p.refresh, p.retry = z.Serial(), timer(16), timer(12)
 	return p
 }
 
 // serialOf reads the serial from the first record of a file of ours.
 func serialOf(apex domain.Name, b []byte) (uint32, error) {
+	z, err := firstRecord(apex, b)
+	if err != nil {
+		return 0, err
+	}
+	return z.Serial(), nil
+}
+
+// firstRecord is a zone of nothing but the first record of a file of ours, the SOA.
+func firstRecord(apex domain.Name, b []byte) (*zone.Zone, error) {
 	line, _, ok := bytes.Cut(b, []byte{'\n'})
 	if !ok {
-		return 0, errors.New("the first record is cut short")
+		return nil, errors.New("the first record is cut short")
 	}
 	f, faults := zone.Parse("", append(bytes.Clone(line), '\n'), zone.ParseOptions{Apex: apex})
 	if !faults.HasErrors() {
 		if z, ok := zone.FromRecords(apex, f.Records.Sorted()); ok {
-			return z.Serial(), nil
+			return z, nil
 		}
 	}
-	return 0, errors.New("the first record is no SOA")
+	return nil, errors.New("the first record is no SOA")
 }
 
 // maxPublished bounds a published file, in octets.

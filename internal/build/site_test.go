@@ -27,6 +27,7 @@ type site struct {
 	dir    string
 	now    time.Time // zero: the clock's
 	server publish.Server
+	looks  build.Observer // nil: nobody looks
 }
 
 // newSite makes a tree of files; text is by path.
@@ -117,7 +118,7 @@ func (s *site) at() time.Time {
 }
 
 func (s *site) options() build.Options {
-	return build.Options{Now: s.at(), NewZone: true, Server: s.server, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	return build.Options{Now: s.at(), NewZone: true, Server: s.server, Observer: s.looks, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 }
 
 // build runs one pass and wants its exit code.

@@ -19,28 +19,29 @@ import (
 // alarms, refusals and approvals. None of it is needed to publish rightly: a
 // lost state costs a question to the server and, at worst, an approval.
 type State struct {
-	Serial      uint32    `json:"serial"`            // last published
-	Awaited     *uint32   `json:"awaited,omitempty"` // the signer of others chooses serials: the least that shows its work; 0 = any
-	Published   time.Time `json:"published,omitzero"`
-	Confirmed   bool      `json:"confirmed"` // Serial was seen served, or there is no server to ask
-	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
-	File        FileID    `json:"file"`                 // signed/ZONE as it was left
-	SameInput   string    `json:"same_input,omitempty"` // another input that gives the same records
-	Signed      bool      `json:"signed"`               // the last publish was signed
-	NewZone     bool      `json:"new_zone,omitempty"`   // stated: there is no DS at the parent
-	HostRecords int       `json:"host_records"`         // of soa/ and primary/
-	Hosts       int       `json:"ssh_hosts,omitempty"`  // files of sshfp/
-	Keys        []string  `json:"keys,omitempty"`       // ALGORITHM+TAG of the DNSKEYs it was published with
-	Unsigned    FileID    `json:"unsigned"`             // unsigned/ZONE as it was left
-	Good        FileID    `json:"good"`                 // last-good/ZONE as it was made of the confirmed file
-	GoodOf      FileID    `json:"good_of"`              // and that file
-	Retired     bool      `json:"retired,omitempty"`    // the name server has let go of it: what is left is to be removed
-	Faults      string    `json:"faults,omitempty"`     // digest of the fault set last printed
-	Accepted    string    `json:"accepted,omitempty"`   // Faults of the input that is published
-	FailedInput string    `json:"failed_input,omitempty"`
-	Refused     []Refusal `json:"refused,omitempty"`
-	Approved    []Refusal `json:"approved,omitempty"`
-	Alarms      []Alarm   `json:"alarms,omitempty"`
+	Serial      uint32         `json:"serial"`            // last published
+	Awaited     *uint32        `json:"awaited,omitempty"` // the signer of others chooses serials: the least that shows its work; 0 = any
+	Published   time.Time      `json:"published,omitzero"`
+	Confirmed   bool           `json:"confirmed"` // Serial was seen served, or there is no server to ask
+	ConfirmedAt time.Time      `json:"confirmed_at,omitzero"`
+	File        FileID         `json:"file"`                 // signed/ZONE as it was left
+	SameInput   string         `json:"same_input,omitempty"` // another input that gives the same records
+	Signed      bool           `json:"signed"`               // the last publish was signed
+	NewZone     bool           `json:"new_zone,omitempty"`   // stated: there is no DS at the parent
+	HostRecords int            `json:"host_records"`         // of soa/ and primary/
+	Hosts       int            `json:"ssh_hosts,omitempty"`  // files of sshfp/
+	Keys        []string       `json:"keys,omitempty"`       // ALGORITHM+TAG of the DNSKEYs it was published with
+	Unsigned    FileID         `json:"unsigned"`             // unsigned/ZONE as it was left
+	TLSA        *publishedTLSA `json:"tlsa,omitempty"`       // of the published file, for the owners of certs.map
+	Good        FileID         `json:"good"`                 // last-good/ZONE as it was made of the confirmed file
+	GoodOf      FileID         `json:"good_of"`              // and that file
+	Retired     bool           `json:"retired,omitempty"`    // the name server has let go of it: what is left is to be removed
+	Faults      string         `json:"faults,omitempty"`     // digest of the fault set last printed
+	Accepted    string         `json:"accepted,omitempty"`   // Faults of the input that is published
+	FailedInput string         `json:"failed_input,omitempty"`
+	Refused     []Refusal      `json:"refused,omitempty"`
+	Approved    []Refusal      `json:"approved,omitempty"`
+	Alarms      []Alarm        `json:"alarms,omitempty"`
 
 	was []byte // as it stands on disk
 }

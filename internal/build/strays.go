@@ -20,7 +20,7 @@ type toldState struct {
 // strayFaults are the faults of sshfp/ and certs.map that belong to no zone:
 // warnings. News says that they are not those of the last run.
 func (t *Tree) strayFaults(ctx context.Context, keep bool) (faults diag.List, news bool, err error) {
-	faults = slices.Concat(t.hostKeys.Faults)
+	faults = slices.Concat(t.hostKeys.Faults, t.certs.strays)
 	faults.Sort()
 	is := toldState{faultDigest(faults)}
 	dir := filepath.Join(t.Config.Paths.State, "sources")

@@ -35,6 +35,7 @@ type Tree struct {
 
 	challenges *challenges // read once per pass
 	hostKeys   *sshfp.Set  // likewise
+	certs      *certificates
 
 	cutsMu sync.Mutex
 	cuts   map[domain.Name]cuts // delegations in the sources of parents, read once per pass
@@ -52,7 +53,7 @@ func Open(dir string) (*Tree, diag.List, error) {
 		return nil, faults, fmt.Errorf("open the tree: %w", err)
 	}
 	t := &Tree{Config: cfg, root: root}
-	t.Extras = []Extra{t.guests, t.hostKeyGuests}
+	t.Extras = []Extra{t.guests, t.hostKeyGuests, t.certGuests}
 	t.files = treeFS{root, t.private}
 	if err := t.refresh(); err != nil {
 		root.Close()
@@ -62,7 +63,12 @@ func Open(dir string) (*Tree, diag.List, error) {
 }
 
 // Close ends the use of a tree.
-func (t *Tree) Close() error { return t.root.Close() }
+func (t *Tree) Close() error {
+	if t.certs != nil {
+		t.certs.close()
+	}
+	return t.root.Close()
+}
 
 // refresh forgets what holds for one pass only.
 func (t *Tree) refresh() (err error) {

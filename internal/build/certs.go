@@ -1,0 +1,203 @@
+package build
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+
+	"github.com/miekg/dns"
+
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
+	"zonebuild/internal/rrset"
+	"zonebuild/tlsa"
+	"zonebuild/zone"
+)
+
+// maxCertsMap is what is read of certs.map, in octets: more than tlsa.ParseMap takes.
+const maxCertsMap = 8 << 20
+
+// certificates are certs.map and certs/ in one pass.
+type certificates struct {
+	groups map[domain.Name][]tlsa.Group // by zone
+	faults map[domain.Name]diag.List    // of the map, by zone: warnings
+	strays diag.List                    // that belong to no zone
+	// partial says why an owner that has no line may still be meant; "" = the map
+	// says all. gone: there is no map.
+	partial string
+	gone    bool
+	store   *tlsa.Store
+	unread  error // why certs/ cannot be read
+
+	mu   sync.Mutex
+	made map[domain.Name]*rollovers
+}
+
+// rollovers is what came out of the steps of a zone.
+type rollovers struct {
+	owners []rollover
+	groups []tlsa.Group // of owners
+	faults diag.List    // warnings
+	keep   bool         // what is published at other owners stays
+}
+
+// scanCerts reads certs.map, and opens certs/, once per pass.
+func (t *Tree) scanCerts() {
+	c := &certificates{groups: map[domain.Name][]tlsa.Group{}, faults: map[domain.Name]diag.List{}, made: map[domain.Name]*rollovers{}}
+	if t.certs != nil {
+		t.certs.close()
+	}
+	t.certs = c
+	file := t.Config.Paths.CertsMap
+	src, _, err := durable.ReadFile(file, maxCertsMap)
+	name := file
+	if rel, err := filepath.Rel(t.Config.Tree, file); err == nil && filepath.IsLocal(rel) {
+		name = rel
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.gone = true
+		return
+	case errors.Is(err, durable.ErrTooLarge):
+		src = make([]byte, maxCertsMap) // the parser says so
+	case err != nil:
+		c.partial = fmt.Sprintf("read %s: %s", name, zone.PathlessError(err))
+		c.strays.Warnf(diag.Pos{File: name}, "certs-map-read", "", "read the certificate map: %s; what is published stays", zone.PathlessError(err))
+		return
+	}
+	m, faults := tlsa.ParseMap(name, src)
+	at := map[int]domain.Name{} // the zone of each line
+	for _, g := range m.Groups() {
+		apex, ok := t.zoneOf(g.Owner)
+		if !ok {
+			c.strays.Warnf(g.Lines[0].Pos, "certs-map-no-zone", g.Owner.String(), "passed over, no zone holds this host")
+			continue
+		}
+		c.groups[apex] = append(c.groups[apex], g)
+		for _, l := range g.Lines {
+			at[l.Pos.Line] = apex
+		}
+	}
+	for _, d := range faults {
+		if m.Incomplete && c.partial == "" && d.Severity == diag.Error {
+			c.partial = d.String()
+		}
+		d.Severity = diag.Warning
+		if apex, ok := at[d.Pos.Line]; ok {
+			c.faults[apex] = append(c.faults[apex], d)
+		} else {
+			c.strays = append(c.strays, d)
+		}
+	}
+	if len(c.groups) > 0 {
+		c.open(t)
+	}
+}
+
+// open opens certs/. Its absence is a fault of every file in it, and must not
+// look like that of a next key.
+func (c *certificates) open(t *Tree) {
+	dir := t.Config.Paths.Certs
+	if marker := t.Config.Sources["certs"].Marker; marker != "" {
+		if _, err := os.Lstat(filepath.Join(dir, marker)); err != nil {
+			c.unread = fmt.Errorf("not mounted: %s is not there", marker)
+			return
+		}
+	}
+	store, err := tlsa.OpenStore(dir)
+	if err != nil {
+		c.unread = fmt.Errorf("%s: %s", dir, zone.PathlessError(err))
+		return
+	}
+	c.store = store
+}
+
+func (c *certificates) close() {
+	if c.store != nil {
+		c.store.Close()
+		c.store = nil
+	}
+}
+
+// keys reads the files of a group.
+func (c *certificates) keys(g tlsa.Group) []tlsa.Keys {
+	if c.store != nil {
+		out := c.store.Keys(g)
+		for i := range out { // the faults name the files
+			out[i].Live.Err, out[i].Next.Err = errors.Unwrap(out[i].Live.Err), errors.Unwrap(out[i].Next.Err)
+		}
+		return out
+	}
+	out := make([]tlsa.Keys, len(g.Lines))
+	for i := range out {
+		out[i].Live.Err, out[i].Next.Err = c.unread, c.unread
+	}
+	return out
+}
+
+func (c *certificates) of(apex domain.Name) *rollovers {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.made[apex]
+}
+
+func (c *certificates) set(apex domain.Name, r *rollovers) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.made[apex] = r
+}
+
+// certGuests are the TLSA records of a zone as its rollovers have them.
+func (t *Tree) certGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fragment, diag.List) {
+	if t.certs == nil {
+		return nil, nil
+	}
+	r := t.certs.of(apex)
+	if r == nil {
+		return nil, nil
+	}
+	faults := slices.Clone(r.faults)
+	var out []zone.Fragment
+	for i, g := range r.groups {
+		f, err := tlsa.Set(r.owners[i].Set).Fragment(g)
+		if err != nil { // cannot happen: a set is small
+			faults.Warnf(g.Lines[0].Pos, "tlsa-file", g.Owner.String(), "%s", err)
+			continue
+		}
+		out = append(out, f)
+	}
+	// A new fault is told even where it changes no record.
+	out = append(out, zone.Fragment{
+		Name: t.Config.Paths.CertsMap, Guest: true, Records: &rrset.Set{}, TTL: -1,
+		Files: []zone.Source{{Name: "faults of certs.map", Digest: digestOfFaults(r.faults)}},
+	})
+	if !r.keep || host == nil {
+		return out, faults
+	}
+	for _, was := range t.publishedSets(apex, dns.TypeTLSA) {
+		owner := was.Name(0)
+		known := slices.ContainsFunc(r.groups, func(g tlsa.Group) bool { return g.Owner == owner })
+		if !known && !holds(host, owner, dns.TypeTLSA, nil) {
+			file := t.Config.Paths.CertsMap
+			out = append(out, zone.Fragment{Name: file, Guest: true, MayHide: true, Records: moved(was, file, nil), TTL: -1})
+		}
+	}
+	return out, faults
+}
+
+// digestOfFaults leaves out numbers: many of them are times.
+func digestOfFaults(l diag.List) [sha256.Size]byte {
+	number := regexp.MustCompile(`[0-9][0-9a-zA-Zµ:.\-]*`)
+	h := sha256.New()
+	for _, d := range l {
+		fmt.Fprintf(h, "%s %s %s %s\n", d.Pos, d.Code, d.Owner, number.ReplaceAllString(d.Message, "#"))
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}

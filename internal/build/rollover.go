@@ -1,0 +1,304 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"zonebuild/internal/config"
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+	"zonebuild/tlsa"
+)
+
+// Observer looks at what the world sees of a TLSA RRset. Known says that the list
+// is all there is. Both end with their context.
+type Observer interface {
+	// Servers asks every authoritative server of a zone for the RRset.
+	Servers(ctx context.Context, apex, owner domain.Name) (seen []tlsa.ServerSeen, known bool)
+	// Hosts looks at the service at each of its addresses; addrs are those that its
+	// zone has for the host, if it has any.
+	Hosts(ctx context.Context, g tlsa.Group, addrs []netip.Addr) (seen []tlsa.HostSeen, known bool)
+}
+
+// Bounds of looking.
+const (
+	lookSteady = time.Hour       // between two looks at what is not changing
+	lookMoving = 5 * time.Minute // and at what is
+	lookBudget = 20 * time.Second
+	lookAtOnce = 8
+)
+
+// looks are the questions of a pass: so many at a time, and all of them together
+// no longer than lookBudget.
+type looks struct {
+	slots chan struct{}
+	begin sync.Once
+	ctx   context.Context
+	end   context.CancelFunc
+}
+
+func newLooks() *looks { return &looks{slots: make(chan struct{}, lookAtOnce)} }
+
+func (l *looks) context(ctx context.Context) context.Context {
+	l.begin.Do(func() { l.ctx, l.end = context.WithTimeout(ctx, lookBudget) })
+	return l.ctx
+}
+
+func (l *looks) close() {
+	l.begin.Do(func() { l.end = func() {} })
+	l.end()
+}
+
+// rolling is the work at one owner in one pass.
+type rolling struct {
+	group    tlsa.Group
+	keys     []tlsa.Keys
+	set      ownerSet // as published
+	hand     []tlsa.Record
+	was      rollover
+	known    bool // was is not empty
+	input    string
+	changed  bool
+	look     bool
+	looked   bool
+	observed tlsa.Observed
+}
+
+// rollOver moves the TLSA records of a zone on. It runs under the lock of the
+// zone, or in a pass that writes nothing.
+func (p *pass) rollOver(ctx context.Context, j *job) {
+	t, c := p.tree, p.tree.certs
+	if c == nil || j.res.Orphan {
+		return
+	}
+	groups := c.groups[j.z.Name]
+	st, err := t.loadTLSA(j.z.Name)
+	if len(groups) == 0 && st == nil && c.partial == "" {
+		j.state.clear("certificates")
+		return
+	}
+	if err != nil {
+		p.o.Log.Warn("read the rollovers", "zone", j.z.Name, "err", err)
+		j.state.raise("state-damaged", err.Error(), j.now)
+	}
+	if st == nil {
+		st = &tlsaState{}
+	}
+	gone := c.gone && len(st.Owners) > 0
+	made := &rollovers{groups: groups, faults: slices.Clone(c.faults[j.z.Name]), keep: c.partial != "" || gone}
+	work, able := p.gather(j, groups, st)
+	p.lookAround(ctx, j, work)
+	var owners []rollover
+	for i := range work {
+		owners = append(owners, p.step(j, &work[i], able))
+	}
+	made.owners = owners
+	for _, o := range owners {
+		made.faults = append(made.faults, o.Faults...)
+	}
+	made.faults.Sort()
+	c.set(j.z.Name, made)
+	p.certAlarm(j, made, gone)
+	if p.o.DryRun {
+		return
+	}
+	if made.keep {
+		for _, o := range st.Owners { // their lines may come back
+			if !slices.ContainsFunc(owners, func(n rollover) bool { return n.Owner == o.Owner }) {
+				owners = append(owners, o)
+			}
+		}
+		slices.SortFunc(owners, func(a, b rollover) int { return a.Owner.Compare(b.Owner) })
+	}
+	st.Owners = owners
+	if err := t.saveTLSA(j.z.Name, st); err != nil {
+		j.fail("build-failed", err)
+	}
+}
+
+// gather finds out for each owner what its step would be made of, and whether that
+// is anything new. It is not able to when the sources of the zone cannot be read, or
+// what was published cannot be: what was decided before holds.
+func (p *pass) gather(j *job, groups []tlsa.Group, st *tlsaState) (work []rolling, able bool) {
+	t := p.tree
+	hand, able := t.handTLSA(j.z, groups, st.Hand)
+	st.Hand = hand
+	reader := &publishedReader{tree: t, j: j}
+	params := fmt.Sprintf("%+v", p.tlsaParams(j))
+	for _, g := range groups {
+		w := rolling{group: g}
+		if was := st.find(g.Owner); was != nil {
+			w.was, w.known = *was, true
+		}
+		w.was.Owner = g.Owner
+		var err error
+		if w.set, err = reader.of(g); err != nil {
+			p.o.Log.Warn("read back the published TLSA records", "zone", j.z.Name, "err", err)
+			able = able && !w.known
+		}
+		set, _ := findSet(hand.Sets, g.Owner)
+		w.hand = set.Records
+		w.keys = t.certs.keys(g)
+		w.input = w.digest(p.isConfirmed(j), params)
+		w.changed = !w.known || w.was.Input != w.input
+		since := j.now.Sub(w.was.Looked)
+		wait := lookMoving
+		if w.was.Set.Phase == tlsa.PhaseSteady && !w.was.Set.Guarded {
+			wait = lookSteady
+		}
+		w.look = p.o.Observer != nil && !p.o.DryRun && (w.changed || since < 0 || since >= wait)
+		work = append(work, w)
+	}
+	if !able {
+		for i := range work {
+			work[i].look = false
+		}
+	}
+	return work, able
+}
+
+// isConfirmed reports whether the published file is known to be served.
+func (p *pass) isConfirmed(j *job) bool {
+	return j.head.err == nil && j.state.Confirmed && j.state.File == j.head.id && j.state.Serial == j.head.serial
+}
+
+// digest covers all that a step depends on, but for the time and what is seen.
+func (w *rolling) digest(confirmed bool, params string) string {
+	h := sha256.New()
+	for _, l := range w.group.Lines {
+		l.Pos = diag.Pos{}
+		fmt.Fprintf(h, "line %+v\n", l)
+	}
+	file := func(k tlsa.FileKey) {
+		if k.Material == nil {
+			fmt.Fprintf(h, "none %v\n", k.Err)
+			return
+		}
+		fmt.Fprintf(h, "key %x %x\n", sha256.Sum256(k.Material.SPKI), sha256.Sum256(k.Material.Cert))
+	}
+	for _, k := range w.keys {
+		file(k.Live)
+		file(k.Next)
+	}
+	fmt.Fprintln(h, w.set.TTL, w.set.Records, confirmed, w.hand, w.was.Marks, params)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// lookAround asks servers and hosts for all owners that it is time for, side by
+// side.
+func (p *pass) lookAround(ctx context.Context, j *job, work []rolling) {
+	var wg sync.WaitGroup
+	for i := range work {
+		w := &work[i]
+		if !w.look {
+			continue
+		}
+		ctx := p.looks.context(p.ctx)
+		wg.Go(func() {
+			select {
+			case p.looks.slots <- struct{}{}:
+				defer func() { <-p.looks.slots }()
+			case <-ctx.Done():
+				return
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			w.looked = true
+			if p.tree.Config.TLSA.Observe == config.ObserveDNS {
+				w.observed.Servers, w.observed.ServersKnown = p.o.Observer.Servers(ctx, j.z.Name, w.group.Owner)
+			}
+			if !w.group.Lines[0].ProbeOff {
+				w.observed.Hosts, w.observed.HostsKnown = p.o.Observer.Hosts(ctx, w.group, w.set.Addrs)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// step moves one owner on, if there is a reason to.
+func (p *pass) step(j *job, w *rolling, able bool) rollover {
+	is := w.was
+	if !able {
+		return is
+	}
+	seen := slices.ContainsFunc(w.observed.Hosts, func(h tlsa.HostSeen) bool { return h.Reach == tlsa.Answered })
+	again := w.changed || w.looked || p.o.Preview
+	if w.looked {
+		is.Looked = j.now
+	}
+	if !again {
+		return is
+	}
+	is.Input = w.input
+	if w.was.Set.Guarded && !seen && !w.was.Marks.Accept {
+		return is // the guard goes by what is seen: nobody looked, so it stands
+	}
+	set, state, faults := tlsa.Step(tlsa.Input{
+		Group: w.group, Keys: w.keys, Hand: w.hand, State: w.was.State, Observed: w.observed, Marks: tlsa.Marks(w.was.Marks),
+		Published: tlsa.Published{Records: w.set.Records, TTL: w.set.TTL, Confirmed: p.isConfirmed(j)},
+		Params:    p.tlsaParams(j), Now: j.now,
+	})
+	if !seen && !w.changed { // what was seen of the hosts still holds
+		for _, d := range w.was.Faults {
+			if d.Code == "tlsa-mismatch" {
+				faults = append(faults, d)
+			}
+		}
+		faults.Sort()
+	}
+	if p.o.DryRun { // a build looks
+		faults = slices.DeleteFunc(faults, func(d diag.Diagnostic) bool { return d.Code == "tlsa-unseen" })
+	}
+	is.Set, is.State, is.Faults = decided(set), state, faults
+	if is.Marks != (marks{}) { // they count once
+		is.Marks, w.was.Marks = marks{}, marks{}
+		is.Input = w.digest(p.isConfirmed(j), fmt.Sprintf("%+v", p.tlsaParams(j)))
+	}
+	return is
+}
+
+// tlsaParams are the waits of a zone's rollovers.
+func (p *pass) tlsaParams(j *job) tlsa.Params {
+	c := p.tree.Config.TLSA
+	out := tlsa.Params{K: c.TTLs, Jitter: c.Jitter, Grace: c.Grace}
+	if c.Observe == config.ObserveClock {
+		out.Clock, out.Propagate = true, c.Propagate
+		if c.Propagate == 0 {
+			out.Propagate = j.head.refresh + j.head.retry
+		}
+	}
+	return out
+}
+
+// isAlarm reports whether a fault of a rollover is one that a person must know of.
+func isAlarm(code string) bool {
+	switch code {
+	case "tlsa-file", "tlsa-next", "tlsa-surprise", "tlsa-mismatch", "tlsa-full", "tlsa-guard":
+		return true
+	}
+	return false
+}
+
+// certAlarm raises or clears the alarm of a zone.
+func (p *pass) certAlarm(j *job, made *rollovers, gone bool) {
+	c := p.tree.certs
+	i := slices.IndexFunc(made.faults, func(d diag.Diagnostic) bool { return isAlarm(d.Code) })
+	switch {
+	case c.partial != "":
+		j.state.raise("certificates", c.partial+"; what is published stays", j.now)
+	case gone:
+		j.state.raise("certificates", fmt.Sprintf("%s is gone; what is published stays (to withdraw it, leave an empty file)", p.tree.Config.Paths.CertsMap), j.now)
+	case i >= 0:
+		j.state.raise("certificates", strings.TrimSpace(made.faults[i].Owner+": "+made.faults[i].Message), j.now)
+	default:
+		j.state.clear("certificates")
+	}
+}

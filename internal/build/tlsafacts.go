@@ -1,0 +1,208 @@
+package build
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"zonebuild/internal/config"
+	"zonebuild/internal/dnssec"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/rrset"
+	"zonebuild/primary"
+	"zonebuild/tlsa"
+	"zonebuild/zone"
+)
+
+// handTLSA are the TLSA records of primary/ at the owners of the map.
+type handTLSA struct {
+	Of   string     `json:"of,omitempty"` // digest of the files and of the owners
+	Sets []ownerSet `json:"sets,omitempty"`
+}
+
+// ownerSet is a TLSA RRset.
+type ownerSet struct {
+	Owner   domain.Name   `json:"owner"`
+	TTL     uint32        `json:"ttl,omitempty"`
+	Records []tlsa.Record `json:"records,omitempty"`
+	Addrs   []netip.Addr  `json:"addresses,omitempty"` // of the host, in a published zone
+}
+
+// publishedTLSA is what the published zone holds for the owners of the map: a run
+// that changes nothing need not read the zone.
+type publishedTLSA struct {
+	Of   FileID     `json:"of"` // the published file
+	Sets []ownerSet `json:"sets"`
+}
+
+func findSet(list []ownerSet, owner domain.Name) (ownerSet, bool) {
+	i := slices.IndexFunc(list, func(s ownerSet) bool { return s.Owner == owner })
+	if i < 0 {
+		return ownerSet{Owner: owner}, false
+	}
+	return list[i], true
+}
+
+// handTLSA finds the hand-written records at the owners of groups. They are parsed
+// only when the files changed and speak of TLSA at all. It is not ok when the files
+// cannot be read: then nobody knows which of the published records are whose.
+func (t *Tree) handTLSA(z *config.Zone, groups []tlsa.Group, was handTLSA) (is handTLSA, ok bool) {
+	h := sha256.New()
+	for _, g := range groups {
+		fmt.Fprintln(h, g.Owner)
+	}
+	speaks, includes := false, false
+	for _, name := range z.Primary {
+		src, err := zone.ReadFile(t.files, name)
+		if err != nil {
+			return was, false
+		}
+		fmt.Fprintln(h, name, len(src))
+		h.Write(src)
+		includes = includes || primary.HasInclude(src)
+		speaks = speaks || includes || mentions(src, "TLSA") || mentions(src, "TYPE52")
+	}
+	if !speaks {
+		return handTLSA{}, true
+	}
+	is.Of = hex.EncodeToString(h.Sum(nil))
+	if is.Of == was.Of && !includes {
+		return was, true
+	}
+	for _, name := range z.Primary {
+		f, faults := primary.Load(t.files, name, z.Name)
+		if faults.HasErrors() || f.Records == nil {
+			return was, false
+		}
+		s := f.Records.Sorted()
+		for _, g := range groups {
+			if lo, hi := s.FindRRset([]byte(g.Owner.Wire()), dns.TypeTLSA); lo < hi {
+				is.Sets = append(is.Sets, ownerSet{Owner: g.Owner, Records: recordsIn(s, lo, hi)})
+			}
+		}
+	}
+	return is, true
+}
+
+// mentions reports whether a text holds a word of capitals, in any case.
+func mentions(src []byte, word string) bool {
+	first := word[0] | 0x20
+	for i := 0; i+len(word) <= len(src); i++ {
+		if src[i]|0x20 == first && bytes.EqualFold(src[i:i+len(word)], []byte(word)) {
+			return true
+		}
+	}
+	return false
+}
+
+func recordsIn(s *rrset.Set, lo, hi int) []tlsa.Record {
+	var out []tlsa.Record
+	for i := lo; i < hi; i++ {
+		if r, err := tlsa.FromRdata(s.Rdata(i)); err == nil && !slices.Contains(out, r) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// publishedReader knows the published zone of a job, and reads it only if it must.
+type publishedReader struct {
+	tree  *Tree
+	j     *job
+	cache *publishedTLSA
+	prev  *dnssec.Previous
+	err   error
+	read  bool
+}
+
+// of is the RRset at the owner of a group, and the addresses of its host. Errors:
+// what was published cannot be read back.
+func (p *publishedReader) of(g tlsa.Group) (ownerSet, error) {
+	head := &p.j.head
+	if p.cache == nil {
+		p.cache = &publishedTLSA{Of: head.id}
+		if was := p.j.state.TLSA; was != nil && head.err == nil && was.Of == head.id {
+			p.cache.Sets = was.Sets
+		}
+	}
+	if s, ok := findSet(p.cache.Sets, g.Owner); ok {
+		return s, nil
+	}
+	if !p.read {
+		p.read = true
+		p.prev, p.err = p.tree.Previous(p.j.z.Name)
+	}
+	s := ownerSet{Owner: g.Owner}
+	switch {
+	case errors.Is(p.err, fs.ErrNotExist):
+		return s, nil
+	case p.err != nil:
+		return s, p.err
+	}
+	set, err := p.prev.RRset(g.Owner, dns.TypeTLSA)
+	if err != nil {
+		return s, err
+	}
+	s.fill(set, 0, set.Len())
+	for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		set, err := p.prev.RRset(g.Host, typ)
+		if err != nil {
+			return s, err
+		}
+		s.addresses(set, 0, set.Len())
+	}
+	if head.err == nil && p.prev.Serial() == head.serial {
+		p.cache.Sets = append(p.cache.Sets, s)
+		p.j.state.TLSA = p.cache
+	}
+	return s, nil
+}
+
+func (o *ownerSet) fill(s *rrset.Set, lo, hi int) {
+	if lo == hi {
+		return
+	}
+	o.TTL, _ = s.TTL(lo)
+	o.Records = recordsIn(s, lo, hi)
+}
+
+func (o *ownerSet) addresses(s *rrset.Set, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		if a, ok := netip.AddrFromSlice(s.Rdata(i)); ok {
+			o.Addrs = append(o.Addrs, a)
+		}
+	}
+}
+
+// rememberTLSA notes what the file that was just published holds for the owners of
+// the map.
+func (t *Tree) rememberTLSA(j *job, z *zone.Zone) {
+	j.state.TLSA = nil
+	if t.certs == nil {
+		return
+	}
+	groups := t.certs.groups[j.z.Name]
+	if len(groups) == 0 || j.head.err != nil {
+		return
+	}
+	is := &publishedTLSA{Of: j.head.id}
+	s := z.Records()
+	for _, g := range groups {
+		o := ownerSet{Owner: g.Owner}
+		lo, hi := s.FindRRset([]byte(g.Owner.Wire()), dns.TypeTLSA)
+		o.fill(s, lo, hi)
+		for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			lo, hi := s.FindRRset([]byte(g.Host.Wire()), typ)
+			o.addresses(s, lo, hi)
+		}
+		is.Sets = append(is.Sets, o)
+	}
+	j.state.TLSA = is
+}
