@@ -78,7 +78,7 @@ func (p *program) app() *ucli.App {
 		Commands: []*ucli.Command{
 			p.buildCommand(), p.initCommand(), p.checkCommand(), p.diffCommand(), p.approveCommand(),
 			p.keygenCommand(), p.dsCommand(), p.verifyCommand(), p.verifyServedCommand(), p.statusCommand(), p.retireCommand(),
-			p.publishCommand(), p.versionCommand(),
+			p.publishCommand(), p.tlsaCommand(), p.versionCommand(),
 		},
 		Writer: p.out, ErrWriter: p.err,
 		HideVersion:     true, // its -v would panic beside a flag of that name
@@ -88,11 +88,17 @@ func (p *program) app() *ucli.App {
 		CommandNotFound: nil,
 		Action:          noCommand,
 	}
-	for _, c := range app.Commands {
+	strict(app.Commands)
+	return app
+}
+
+// strict makes commands and their sub-commands say what is wrong as the program does.
+func strict(commands []*ucli.Command) {
+	for _, c := range commands {
 		c.OnUsageError = usageError
 		c.HideHelpCommand = true
+		strict(c.Subcommands)
 	}
-	return app
 }
 
 func usageError(c *ucli.Context, err error, _ bool) error {
@@ -103,7 +109,7 @@ func commandWord(c *ucli.Context) string {
 	if c.Command == nil || c.Command.Name == "" || c.Command.Name == c.App.Name {
 		return ""
 	}
-	return c.Command.Name + " "
+	return strings.TrimPrefix(c.Command.HelpName, "zonebuild ") + " "
 }
 
 func noCommand(c *ucli.Context) error {
@@ -116,14 +122,20 @@ func noCommand(c *ucli.Context) error {
 // specOf describes the command line to cli.Arrange.
 func specOf(app *ucli.App) cli.ArgSpec {
 	spec := cli.ArgSpec{Options: append(optionsOf(app.Flags), helpOption())}
-	for _, c := range app.Commands {
-		spec.Commands = append(spec.Commands, cli.ArgSpec{
-			Names:   append([]string{c.Name}, c.Aliases...),
-			Options: append(optionsOf(c.Flags), helpOption()),
-			Raw:     c.SkipFlagParsing,
+	spec.Commands = specsOf(app.Commands)
+	return spec
+}
+
+func specsOf(commands []*ucli.Command) (out []cli.ArgSpec) {
+	for _, c := range commands {
+		out = append(out, cli.ArgSpec{
+			Names:    append([]string{c.Name}, c.Aliases...),
+			Options:  append(optionsOf(c.Flags), helpOption()),
+			Commands: specsOf(c.Subcommands),
+			Raw:      c.SkipFlagParsing,
 		})
 	}
-	return spec
+	return out
 }
 
 func helpOption() cli.Option { return cli.Option{Names: []string{"help", "h"}} }

@@ -45,6 +45,7 @@ type rollovers struct {
 	owners []rollover
 	groups []tlsa.Group // of owners
 	faults diag.List    // warnings
+	stale  bool         // the sources of the zone cannot be read: nothing moves
 	keep   bool         // what is published at other owners stays
 }
 

@@ -94,6 +94,7 @@ func (p *pass) rollOver(ctx context.Context, j *job) {
 	gone := c.gone && len(st.Owners) > 0
 	made := &rollovers{groups: groups, faults: slices.Clone(c.faults[j.z.Name]), keep: c.partial != "" || gone}
 	work, able := p.gather(j, groups, st)
+	made.stale = !able
 	p.lookAround(ctx, j, work)
 	var owners []rollover
 	for i := range work {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"zonebuild/internal/cli"
@@ -31,6 +33,7 @@ type TLSALine struct {
 	Records  []tlsa.Record `json:"records"`
 	TTL      uint32        `json:"ttl"`
 	Looked   time.Time     `json:"looked,omitzero"`
+	Stale    bool          `json:"stale,omitempty"` // the sources of the zone cannot be read: it is as the last build saw it
 	Faults   diag.List     `json:"faults,omitempty"`
 }
 
@@ -63,12 +66,68 @@ func (t *Tree) TLSA(ctx context.Context, now time.Time) ([]TLSALine, error) {
 					Zone: z.Name, Owner: g.Owner, Host: g.Host, Port: g.Port, Proto: g.Proto,
 					Place: l.Pos.String(), CertFile: l.CertFile, Next: l.Next,
 					Phase: o.Set.Phase, Since: o.Set.Since, Waits: o.Set.Waits, Ready: o.Set.Ready, ReadyAt: o.Set.ReadyAt,
-					Guarded: o.Set.Guarded, Records: o.Set.Records, TTL: o.Set.TTL, Looked: o.Looked, Faults: o.Faults,
+					Guarded: o.Set.Guarded, Records: o.Set.Records, TTL: o.Set.TTL, Looked: o.Looked, Stale: r.stale, Faults: o.Faults,
 				})
 			}
 		}
 	}
 	return out, nil
+}
+
+// Alarm reports whether somebody must see to the line.
+func (l *TLSALine) Alarm() bool {
+	return slices.ContainsFunc(l.Faults, func(d diag.Diagnostic) bool { return isAlarm(d.Code) })
+}
+
+// TLSAAnswer says whether the next key of a service may be deployed.
+type TLSAAnswer struct {
+	Ready   bool       `json:"ready"`
+	Reason  string     `json:"reason,omitempty"` // why not
+	ReadyAt time.Time  `json:"ready_at,omitzero"`
+	Phase   tlsa.Phase `json:"state"`
+}
+
+// TLSAReady is for whoever deploys keys. Errors: that cannot be told.
+func (t *Tree) TLSAReady(ctx context.Context, service tlsa.Service, now time.Time) (a TLSAAnswer, err error) {
+	list, err := t.TLSA(ctx, now)
+	if err != nil {
+		return a, err
+	}
+	owner, err := service.Owner()
+	if err != nil {
+		return a, cli.Usagef("%s", err)
+	}
+	list = slices.DeleteFunc(list, func(l TLSALine) bool { return l.Owner != owner })
+	if len(list) == 0 {
+		if why := t.certs.partial; why != "" {
+			return a, fmt.Errorf("read the certificate map: %s", why)
+		}
+		return a, cli.Usagef("no line of the certificate map is for %s", service)
+	}
+	l := list[0]
+	if l.Stale {
+		return a, fmt.Errorf("read the sources of %s: they have faults (zonebuild check %[1]s)", l.Zone)
+	}
+	a = TLSAAnswer{Ready: l.Ready, ReadyAt: l.ReadyAt, Phase: l.Phase}
+	fault := slices.IndexFunc(l.Faults, func(d diag.Diagnostic) bool {
+		return d.Code == "tlsa-next" || d.Code == "tlsa-guard" || d.Code == "tlsa-full"
+	})
+	switch {
+	case a.Ready:
+	case fault >= 0:
+		a.Reason = l.Faults[fault].Message
+	case !a.ReadyAt.IsZero():
+		a.Reason = "caches may lack it until " + a.ReadyAt.UTC().Format(time.RFC3339)
+	case len(l.Waits) > 0 && l.Phase == tlsa.PhasePublishing:
+		a.Reason = strings.Join(l.Waits, ", ")
+	case !slices.ContainsFunc(list, func(l TLSALine) bool { return l.Next != "" }):
+		a.Reason = "no line of the service has next="
+	case l.Phase == tlsa.PhaseSteady || l.Phase == tlsa.PhaseNew && len(l.Waits) == 0:
+		a.Reason = "there is no next key, or it is the present one"
+	default:
+		a.Reason = strings.Join(append([]string{"state " + string(l.Phase)}, l.Waits...), ", ")
+	}
+	return a, nil
 }
 
 // Marks that an operator can set.
