@@ -46,7 +46,7 @@ func (p *program) build(c *ucli.Context) error {
 		return err
 	}
 	report, err := t.Build(c.Context, build.Options{
-		Now: s.now, Zones: names, DryRun: c.Bool("dry-run"), NewZone: c.Bool("new-zone"), Server: server, Log: s.log,
+		Now: s.now, Zones: names, DryRun: c.Bool("dry-run"), NewZone: c.Bool("new-zone"), Server: server, Observer: t.Network(), Log: s.log,
 	})
 	if s.printer.JSON {
 		if err != nil {
