@@ -126,7 +126,7 @@ func (s *session) nagiosStatus(list []build.ZoneStatus) error {
 	for i := range list {
 		for _, a := range list[i].Alarms {
 			v := nagiosCritical
-			if a.Code == "input-rejected" || a.Code == "guard" || a.Code == "not-published" {
+			if a.Code == "input-rejected" || a.Code == "guard" || a.Code == "host-keys" || a.Code == "not-published" {
 				v = nagiosWarning
 			}
 			if alarms++; v > worst {

@@ -32,6 +32,7 @@ type certificates struct {
 	// partial says why an owner that has no line may still be meant; "" = the map
 	// says all. gone: there is no map.
 	partial string
+	name    string // of the map in messages
 	gone    bool
 	store   *tlsa.Store
 	unread  error // why certs/ cannot be read
@@ -62,6 +63,7 @@ func (t *Tree) scanCerts() {
 	if rel, err := filepath.Rel(t.Config.Tree, file); err == nil && filepath.IsLocal(rel) {
 		name = rel
 	}
+	c.name = name
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c.gone = true
@@ -177,7 +179,7 @@ func (t *Tree) certGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fragme
 	// A new fault is told even where it changes no record.
 	out = append(out, zone.Fragment{
 		Name: t.Config.Paths.CertsMap, Guest: true, Records: &rrset.Set{}, TTL: -1,
-		Files: []zone.Source{{Name: "faults of certs.map", Digest: digestOfFaults(r.faults)}},
+		Files: []zone.Source{{Name: "faults of certs.map", Digest: digestOfFaults(r.faults, r.keep)}},
 	})
 	if !r.keep || host == nil {
 		return out, faults
@@ -194,9 +196,10 @@ func (t *Tree) certGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fragme
 }
 
 // digestOfFaults leaves out numbers: many of them are times.
-func digestOfFaults(l diag.List) [sha256.Size]byte {
+func digestOfFaults(l diag.List, keep bool) [sha256.Size]byte {
 	number := regexp.MustCompile(`[0-9][0-9a-zA-Zµ:.\-]*`)
 	h := sha256.New()
+	fmt.Fprintln(h, keep)
 	for _, d := range l {
 		fmt.Fprintf(h, "%s %s %s %s\n", d.Pos, d.Code, d.Owner, number.ReplaceAllString(d.Message, "#"))
 	}

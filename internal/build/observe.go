@@ -134,7 +134,9 @@ func (n *network) Hosts(ctx context.Context, g tlsa.Group, addrs []netip.Addr) (
 	case len(addrs) == 0:
 		addrs, known = n.lookUp(ctx, g.Host)
 	}
-	if len(addrs) > maxAddresses {
+	addrs = slices.Clone(addrs)
+	slices.SortFunc(addrs, netip.Addr.Compare) // the same ones each time
+	if addrs = slices.Compact(addrs); len(addrs) > maxAddresses {
 		addrs, known = addrs[:maxAddresses], false
 	}
 	port := g.Port

@@ -111,7 +111,7 @@ func (t *Tree) Retire(ctx context.Context, apex domain.Name, server Forgetter) (
 	if err := t.saveState(apex, state); err != nil {
 		return kept, err
 	}
-	for _, path := range []string{signed, t.unsignedPath(apex), t.highPath(apex), t.lastGoodPath(apex), t.statePath(apex)} {
+	for _, path := range []string{signed, t.unsignedPath(apex), t.highPath(apex), t.lastGoodPath(apex), t.tlsaPath(apex), t.statePath(apex)} {
 		if err := durable.Remove(path); err != nil {
 			return kept, err
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,8 +28,9 @@ type Observer interface {
 
 // Bounds of looking.
 const (
-	lookSteady = time.Hour       // between two looks at what is not changing
-	lookMoving = 5 * time.Minute // and at what is
+	lookSteady = time.Hour       // between two looks at what is at rest
+	lookMoving = 5 * time.Minute // and at what changes
+	lookLong   = 24 * time.Hour  // what has not moved for so long is at rest
 	lookBudget = 20 * time.Second
 	lookAtOnce = 8
 )
@@ -93,6 +93,9 @@ func (p *pass) rollOver(ctx context.Context, j *job) {
 	}
 	gone := c.gone && len(st.Owners) > 0
 	made := &rollovers{groups: groups, faults: slices.Clone(c.faults[j.z.Name]), keep: c.partial != "" || gone}
+	if gone {
+		made.faults.Warnf(diag.Pos{File: c.name}, "certs-map-gone", "", "the certificate map is gone; what is published stays (to withdraw it, leave an empty file)")
+	}
 	work, able := p.gather(j, groups, st)
 	made.stale = !able
 	p.lookAround(ctx, j, work)
@@ -106,7 +109,7 @@ func (p *pass) rollOver(ctx context.Context, j *job) {
 	}
 	made.faults.Sort()
 	c.set(j.z.Name, made)
-	p.certAlarm(j, made, gone)
+	p.certAlarm(j, made)
 	if p.o.DryRun {
 		return
 	}
@@ -150,11 +153,7 @@ func (p *pass) gather(j *job, groups []tlsa.Group, st *tlsaState) (work []rollin
 		w.input = w.digest(p.isConfirmed(j), params)
 		w.changed = !w.known || w.was.Input != w.input
 		since := j.now.Sub(w.was.Looked)
-		wait := lookMoving
-		if w.was.Set.Phase == tlsa.PhaseSteady && !w.was.Set.Guarded {
-			wait = lookSteady
-		}
-		w.look = p.o.Observer != nil && !p.o.DryRun && (w.changed || since < 0 || since >= wait)
+		w.look = p.o.Observer != nil && !p.o.DryRun && (w.changed || since < 0 || since >= w.was.rest(j.now))
 		work = append(work, w)
 	}
 	if !able {
@@ -163,6 +162,15 @@ func (p *pass) gather(j *job, groups []tlsa.Group, st *tlsaState) (work []rollin
 		}
 	}
 	return work, able
+}
+
+// rest is how long nobody looks at an owner of which nothing is new.
+func (r *rollover) rest(now time.Time) time.Duration {
+	quiet := r.Set.Phase == tlsa.PhaseSteady || r.Set.Phase == tlsa.PhaseReady || now.Sub(r.Set.Since) >= lookLong
+	if quiet && !r.Set.Guarded {
+		return lookSteady
+	}
+	return lookMoving
 }
 
 // isConfirmed reports whether the published file is known to be served.
@@ -282,23 +290,26 @@ func (p *pass) tlsaParams(j *job) tlsa.Params {
 // isAlarm reports whether a fault of a rollover is one that a person must know of.
 func isAlarm(code string) bool {
 	switch code {
-	case "tlsa-file", "tlsa-next", "tlsa-surprise", "tlsa-mismatch", "tlsa-full", "tlsa-guard":
+	case "tlsa-file", "tlsa-next", "tlsa-surprise", "tlsa-mismatch", "tlsa-full", "tlsa-guard", "certs-map-gone":
 		return true
 	}
 	return false
 }
 
 // certAlarm raises or clears the alarm of a zone.
-func (p *pass) certAlarm(j *job, made *rollovers, gone bool) {
+func (p *pass) certAlarm(j *job, made *rollovers) {
 	c := p.tree.certs
 	i := slices.IndexFunc(made.faults, func(d diag.Diagnostic) bool { return isAlarm(d.Code) })
 	switch {
 	case c.partial != "":
 		j.state.raise("certificates", c.partial+"; what is published stays", j.now)
-	case gone:
-		j.state.raise("certificates", fmt.Sprintf("%s is gone; what is published stays (to withdraw it, leave an empty file)", p.tree.Config.Paths.CertsMap), j.now)
 	case i >= 0:
-		j.state.raise("certificates", strings.TrimSpace(made.faults[i].Owner+": "+made.faults[i].Message), j.now)
+		d := made.faults[i]
+		at := d.Owner
+		if at == "" {
+			at = d.Pos.String()
+		}
+		j.state.raise("certificates", at+": "+d.Message, j.now)
 	default:
 		j.state.clear("certificates")
 	}

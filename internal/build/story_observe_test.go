@@ -85,7 +85,7 @@ func TestTLSAReal(t *testing.T) {
 	s.published("the host is down", owner, created(r), created(a), created(b))
 	server.Start()
 	server.Show("mail.example.org", b.tls(), r.tls())
-	s.pass(10 * time.Minute)
+	s.pass(time.Hour)
 	s.in("deployed", tlsa.PhaseLive)
 	s.pass(2 * time.Hour)
 	s.pass(time.Hour)

@@ -112,7 +112,7 @@ func TestTLSALife(t *testing.T) {
 			s.published("the other is silent", smtp, a.record(), b.record())
 			delete(w.silent, "192.0.2.26")
 			w.hosts["192.0.2.26"] = []certificate{b}
-			s.pass(10 * time.Minute)
+			s.pass(time.Hour)
 			s.in("both hosts", tlsa.PhaseLive)
 			s.published("in grace", smtp, a.record(), b.record())
 			s.pass(65 * time.Minute)
@@ -211,6 +211,13 @@ func TestTLSABroken(t *testing.T) {
 	s.published("an option that cannot be read", smtp, a.record())
 	s.write("certs.map", mailLine)
 	stands("the map mended", "")
+	s.write("certs.map", "mail.pem mail.example..org 25\n")
+	stands("a host that cannot be read, once more", "certificates")
+	s.write("certs.map", "# nothing\n")
+	s.pass(0)
+	s.published("the map mended, without the line", smtp)
+	s.write("certs.map", mailLine)
+	stands("the line is back", "")
 	s.write("certs.map", "# nothing\n")
 	s.pass(0)
 	s.published("the line removed", smtp)
@@ -310,4 +317,44 @@ func TestTLSALooks(t *testing.T) {
 	s.published("before", smtp, a.record())
 	s.pass(0)
 	s.published("after", smtp, a.record(), b.record())
+}
+
+// TestTLSAStateLost: with state/ lost in the middle of a rollover nothing is withdrawn
+// that a host or a cache may need; the operator ends what is left.
+func TestTLSAStateLost(t *testing.T) {
+	t.Parallel()
+	s, w, a := mailSite(t, "", mailLine)
+	s.pass(0)
+	b := newCertificate(t, "mail.example.org")
+	s.write("certs/next.pem", b.pem())
+	s.pass(0)
+	s.pass(time.Hour)
+	s.remove("state")
+	s.pass(90 * time.Minute)
+	s.in("lost while waiting", tlsa.PhaseWaiting)
+	s.pass(49 * time.Hour) // whatever the TTL was
+	s.in("waited anew", tlsa.PhaseReady)
+	s.write("certs/mail.pem", b.pem())
+	s.remove("certs/next.pem")
+	w.hosts["192.0.2.25"] = []certificate{b}
+	s.pass(time.Hour)
+	s.remove("state")
+	w.hosts["192.0.2.26"] = []certificate{b}
+	s.pass(time.Hour)
+	s.pass(10 * 24 * time.Hour / 2)
+	s.published("lost while hosts changed", smtp, a.record(), b.record())
+	if err := s.open().MarkTLSA(t.Context(), mailService(), build.MarkRetire); err != nil {
+		t.Fatal(err)
+	}
+	s.pass(0)
+	s.published("retired", smtp, b.record())
+	s.write("state/tlsa/example.org.json", "{")
+	if s.build(ok); s.alarms("example.org") != "state-damaged" {
+		t.Errorf("alarms %q", s.alarms("example.org"))
+	}
+	s.pass(time.Hour)
+	s.published("state damaged", smtp, b.record())
+	if got := s.alarms("example.org"); got != "" {
+		t.Errorf("alarms %q", got)
+	}
 }
