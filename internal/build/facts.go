@@ -31,7 +31,7 @@ func (p *pass) facts(j *job, candidate *zone.Zone) guard.Facts {
 		HostBefore:  j.state.HostRecords, ShrinkLimit: policy.ShrinkLimit,
 	}
 	if f.HostBefore == 0 && j.prev != nil { // the state is lost: the published zone tells nearly as well
-		f.HostBefore = j.prev.HostRecords()
+		f.HostBefore = j.prev.HostRecords() - j.prev.Count(generated)
 	}
 	f.HostNow = f.HostBefore
 	if j.prev != nil {

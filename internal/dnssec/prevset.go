@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/miekg/dns"
+
 	"zonebuild/internal/domain"
 	"zonebuild/internal/rrset"
 	"zonebuild/zone"
@@ -64,4 +66,19 @@ func (p *Previous) parseType(g int, typ uint16) (*rrset.Set, error) {
 		return nil, fmt.Errorf("read %s: %s", p.file, faults[0])
 	}
 	return f.Records.Sorted(), nil
+}
+
+// Count is the number of records, without signatures, for whose name and type f
+// holds.
+func (p *Previous) Count(f func(owner []byte, typ uint16) bool) (n int) {
+	c := newCursor(p)
+	for c.step() {
+		c.open()
+		for _, l := range c.lines {
+			if l.typ != dns.TypeRRSIG && f(c.owner, l.typ) {
+				n++
+			}
+		}
+	}
+	return n
 }
