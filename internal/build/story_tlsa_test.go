@@ -1,7 +1,10 @@
 package build_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -356,5 +359,69 @@ func TestTLSAStateLost(t *testing.T) {
 	s.published("state damaged", smtp, b.record())
 	if got := s.alarms("example.org"); got != "" {
 		t.Errorf("alarms %q", got)
+	}
+}
+
+// TestTLSAQuick: a run with a steady map and a broken host key reads the published
+// zone's first lines only.
+func TestTLSAQuick(t *testing.T) {
+	t.Parallel()
+	s, _, a := mailSite(t, "", mailLine)
+	s.write("primary/example.org", s.read("primary/example.org")+"_25._tcp.mail TLSA 2 1 1 "+strings.Repeat("ab", 32)+"\n")
+	s.write("sshfp/mail.example.org", hostKey(t, "mail", "ed25519"))
+	s.pass(0)
+	s.write("sshfp/mail.example.org", "junk\n")
+	s.pass(0)
+	path := s.path("signed", "example.org")
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := s.read("signed/example.org")
+	s.write("signed/example.org", strings.ReplaceAll(text, "192.0.2.25", "192.0.2.99")) // nobody can know
+	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	s.now = s.now.Add(2 * time.Minute)
+	before := s.stamps()
+	if r := one(t, s.build(ok), "example.org"); r.Action != build.Unchanged || s.stamps() != before {
+		t.Errorf("%+v", r)
+	}
+	s.published("hand-written, and of the map", smtp, a.record(), "2 1 1 "+strings.Repeat("ab", 32))
+
+	// What another hand wrote with another time is noticed, and the records stay.
+	s.write("signed/example.org", strings.ReplaceAll(text, "192.0.2.25", "192.0.2.99"))
+	s.pass(0)
+	s.published("mended", smtp, a.record(), "2 1 1 "+strings.Repeat("ab", 32))
+	if got := s.lines("signed/example.org", "SSHFP"); len(got) != 1 || strings.Contains(s.read("signed/example.org"), "192.0.2.99") {
+		t.Errorf("%q", got)
+	}
+	s.remove("signed")
+	s.remove("state/example.org.json")
+	s.write("certs/mail.pem", "junk")
+	s.pass(0)
+	s.published("signed/ lost", smtp, a.record(), "2 1 1 "+strings.Repeat("ab", 32))
+}
+
+// TestTLSARetired: a zone that leaves the tree keeps its records until it is retired,
+// which forgets its rollovers.
+func TestTLSARetired(t *testing.T) {
+	t.Parallel()
+	s, _, a := mailSite(t, "", mailLine)
+	s.write("soa/example.net", "$TTL 1h\n@ SOA ns1.example.org. hostmaster 1 2h 30m 4w 1h\n@ NS ns1.example.org.\n")
+	s.write("primary/example.net", "")
+	s.makeKeys()
+	s.pass(0)
+	s.remove("soa/example.org")
+	s.remove("primary/example.org")
+	if _, err := s.open().Build(t.Context(), s.options()); err != nil {
+		t.Fatal(err)
+	}
+	s.published("an orphan", smtp, a.record())
+	if _, err := s.open().Retire(t.Context(), domain.MustParse("example.org"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.path("state", "tlsa", "example.org.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the rollovers are still there: %v", err)
 	}
 }
