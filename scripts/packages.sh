@@ -20,6 +20,7 @@ knot               keymgr
 knot-dnssecutils   kzonecheck
 unbound            unbound
 openssl            openssl
+gnutls-bin         danetool
 openssh-server     sshd
 openssh-client     ssh-keygen
 mount              mount
