@@ -77,7 +77,7 @@ func (p *program) app() *ucli.App {
 		},
 		Commands: []*ucli.Command{
 			p.buildCommand(), p.initCommand(), p.checkCommand(), p.diffCommand(), p.approveCommand(),
-			p.keygenCommand(), p.dsCommand(), p.verifyCommand(), p.verifyServedCommand(), p.statusCommand(), p.retireCommand(),
+			p.keygenCommand(), p.dsCommand(), p.verifyCommand(), p.verifyServedCommand(), p.verifyDANECommand(), p.statusCommand(), p.retireCommand(),
 			p.publishCommand(), p.tlsaCommand(), p.versionCommand(),
 		},
 		Writer: p.out, ErrWriter: p.err,

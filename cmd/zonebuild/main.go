@@ -1,3 +1,9 @@
+// What verify-dane must be able to look at, for other clients can: certificates
+// with negative serial numbers, and handshakes signed with SHA-1.
+//
+//go:debug x509negativeserial=1
+//go:debug tlssha1=1
+
 // Command zonebuild compiles, signs and publishes the zones of a data tree.
 package main
 

@@ -44,6 +44,7 @@ type Options struct {
 	EEName     bool              // usage 3 checks the name too, against RFC 7671 §5.1
 	Timeout    time.Duration     // of each step of a connection; 0: starttls.DefaultTimeout
 	Probe      []netip.AddrPort  // connect to these instead of the host's addresses
+	NoServer   bool              // ask DNS alone, and connect to nobody
 }
 
 // Report is what was found.

@@ -72,14 +72,15 @@ func Together(vs []Verdict) Verdict {
 }
 
 // sum sets the verdict of a report.
-func (r *Report) sum() {
-	var vs []Verdict
+func (r *Report) sum() { r.Verdict = Together(r.verdicts()) }
+
+func (r *Report) verdicts() (vs []Verdict) {
 	for i := range r.Checks {
 		for j := range r.Checks[i].Results {
 			vs = append(vs, r.Checks[i].Results[j].Verdict)
 		}
 	}
-	r.Verdict = Together(vs)
+	return vs
 }
 
 // Count counts the addresses, and those that validated.

@@ -74,6 +74,9 @@ func (j *job) check(ctx context.Context, t target) Check {
 	if f.status == Validated && t.Proto != "tcp" {
 		f.status, f.reason = Unsupported, fmt.Sprintf("nobody here speaks TLS over %s", t.Proto)
 	}
+	if f.status == Validated && j.o.NoServer {
+		f.status, f.reason = Untested, "the service is not to be seen from here"
+	}
 	addrs := j.reach(&c, f.addrs)
 	if f.status != Validated {
 		for _, a := range addrs {
