@@ -21,6 +21,7 @@ knot-dnssecutils   kzonecheck
 unbound            unbound
 openssl            openssl
 gnutls-bin         danetool
+dns-root-data      -
 openssh-server     sshd
 openssh-client     ssh-keygen
 mount              mount
