@@ -290,6 +290,7 @@ func TestArguments(t *testing.T) {
 	}{
 		{addr, Options{ServerName: "a\r\nRSET"}, `connect to 127.0.0.1:9: server name "a\r\nRSET": not a host name in A-labels`},
 		{addr, Options{ServerName: "a' x='"}, `connect to 127.0.0.1:9: server name "a' x='": not a host name in A-labels`},
+		{addr, Options{Domain: "a'/>"}, `connect to 127.0.0.1:9: domain "a'/>": not a host name in A-labels`},
 		{addr, Options{ServerName: "bücher.example"}, `connect to 127.0.0.1:9: server name "bücher.example": not a host name in A-labels`},
 		{addr, Options{Hello: "a\nb"}, `connect to 127.0.0.1:9: name for EHLO "a\nb": not a host name in A-labels`},
 		{addr, Options{Protocol: protocolEnd}, `connect to 127.0.0.1:9: no protocol has the number 12`},

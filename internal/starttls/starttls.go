@@ -72,7 +72,8 @@ const DefaultTimeout = 15 * time.Second
 // Options say how to connect.
 type Options struct {
 	Protocol   Protocol
-	ServerName string        // for SNI and XMPP; A-labels, a final dot is dropped; "": none
+	ServerName string        // for SNI; A-labels, a final dot is dropped; "": none
+	Domain     string        // that an XMPP stream is opened to (RFC 6120 §4.7.2), in the same form; "": ServerName
 	Hello      string        // who we are, for EHLO and LHLO; "": our address as a literal
 	KeyType    KeyType       // which key the server shall show
 	Timeout    time.Duration // of one step; 0: DefaultTimeout
@@ -127,6 +128,9 @@ func (o *Options) complete() error {
 	o.ServerName = strings.TrimSuffix(o.ServerName, ".")
 	if !plainName(o.ServerName) {
 		return fmt.Errorf("server name %q: not a host name in A-labels", o.ServerName)
+	}
+	if o.Domain = strings.TrimSuffix(o.Domain, "."); !plainName(o.Domain) {
+		return fmt.Errorf("domain %q: not a host name in A-labels", o.Domain)
 	}
 	if !plainName(o.Hello) {
 		return fmt.Errorf("name for EHLO %q: not a host name in A-labels", o.Hello)

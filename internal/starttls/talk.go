@@ -2,6 +2,7 @@ package starttls
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -20,11 +21,11 @@ const (
 
 // talk is the dialogue in the clear: what the server says, and what is said to it.
 type talk struct {
-	in         *bufio.Reader
-	heard      *bounded
-	out        io.Writer
-	serverName string
-	hello      string
+	in     *bufio.Reader
+	heard  *bounded
+	out    io.Writer
+	domain string // for XMPP
+	hello  string
 	// step bounds the time of one question and its answer. What it returns is f's
 	// error.
 	step func(f func() error) error
@@ -52,12 +53,12 @@ func (b *bounded) Read(p []byte) (int, error) {
 func newTalk(in io.Reader, out io.Writer, o Options) *talk {
 	heard := &bounded{r: in, left: maxDialogue}
 	return &talk{
-		in:         bufio.NewReaderSize(heard, maxLine),
-		heard:      heard,
-		out:        out,
-		serverName: o.ServerName,
-		hello:      o.Hello,
-		step:       func(f func() error) error { return f() },
+		in:     bufio.NewReaderSize(heard, maxLine),
+		heard:  heard,
+		out:    out,
+		domain: cmp.Or(o.Domain, o.ServerName),
+		hello:  o.Hello,
+		step:   func(f func() error) error { return f() },
 	}
 }
 

@@ -165,6 +165,11 @@ func TestSaid(t *testing.T) {
 			t.Errorf("%s said %q\nwant %q", test.p, said, test.said)
 		}
 	}
+	var out bytes.Buffer // the domain of a stream is not that of its server
+	newTalk(strings.NewReader(""), &out, Options{ServerName: "host.example", Domain: "example.org"}).run(XMPPClient)
+	if said := out.String(); !strings.Contains(said, " to='example.org' ") {
+		t.Errorf("said %q", said)
+	}
 }
 
 // FuzzTranscripts: whatever a server says, the dialogue ends, with an error of a

@@ -22,8 +22,8 @@ func startXMPPServer(t *talk) error { return t.xmpp("jabber:server") }
 // xmpp is RFC 6120 §5.4.
 func (t *talk) xmpp(content string) error {
 	to := "" // RFC 6120 §4.7.2
-	if t.serverName != "" {
-		to = " to='" + t.serverName + "'" // plainName leaves nothing to escape
+	if t.domain != "" {
+		to = " to='" + t.domain + "'" // plainName leaves nothing to escape
 	}
 	x := &stream{in: xml.NewDecoder(t.in)} // it reads octet by octet, and none too many
 	open := "<?xml version='1.0'?><stream:stream xmlns='" + content + "' xmlns:stream='" + nsStreams + "'" + to + " version='1.0'>"
