@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -69,10 +70,21 @@ func (j *job) find(ctx context.Context, host domain.Name) found {
 	}
 	if len(f.addrs) == 0 && len(f.failed) == 0 {
 		if f.status != Insecure {
-			f.status, f.reason = NoAddress, fmt.Sprintf("%s has no address: %s", host, worst.Reason)
+			f.status, f.reason = NoAddress, fmt.Sprintf("%s has no %s: %s", host, j.wanted(), worst.Reason)
 		}
 	}
 	return f
+}
+
+// wanted names what kind of address is asked for.
+func (j *job) wanted() string {
+	switch {
+	case j.o.No6:
+		return "IPv4 address"
+	case j.o.No4:
+		return "IPv6 address"
+	}
+	return "address"
 }
 
 // lookUp asks. That nothing can be asked is an answer like any other.
@@ -121,34 +133,32 @@ func addresses(rrs []dns.RR) []netip.Addr {
 // what it hides might be the records that count (RFC 7672 §2.1.2). What is found
 // goes into the check.
 func (j *job) records(ctx context.Context, c *Check, bases []domain.Name) (Verdict, string) {
-	verdict, reason := NoTLSA, ""
+	verdict := NoTLSA
+	var reasons []string
 	for _, base := range bases {
 		owner, err := (tlsa.Service{Host: base, Port: c.Port, Proto: c.Proto}).Owner()
 		if err != nil {
-			reason = fmt.Sprintf("%s is too long a name to have TLSA records", base)
+			reasons = append(reasons, fmt.Sprintf("%s is too long a name to have TLSA records", base))
 			continue
 		}
 		a := j.lookUp(ctx, owner, dns.TypeTLSA)
+		c.Base, c.Owner = base, owner
 		if v := failure(a.Status); v != Validated {
-			c.Base, c.Owner = base, owner
 			return v, fmt.Sprintf("TLSA records of %s: %s", owner, a.Reason)
 		}
 		switch {
 		case a.Status == validate.Insecure:
-			verdict, reason = Insecure, fmt.Sprintf("the TLSA records of %s are insecure: %s", owner, a.Reason)
-			c.Base, c.Owner = base, owner
+			verdict = Insecure
+			reasons = append(reasons, fmt.Sprintf("the TLSA records of %s are insecure: %s", owner, a.Reason))
 		case a.Exists != validate.Data:
-			if verdict == NoTLSA {
-				reason = fmt.Sprintf("there are no TLSA records of %s: %s", owner, a.Reason)
-				c.Base, c.Owner = base, owner
-			}
+			reasons = append(reasons, fmt.Sprintf("there are no TLSA records of %s: %s", owner, a.Reason))
 		default:
-			c.Base, c.Owner, c.DNSSEC, c.Expires = base, owner, a.Reason, a.Expires
+			c.DNSSEC, c.Expires = a.Reason, a.Expires
 			c.Records = tlsaRecords(a.RRs)
 			return Validated, ""
 		}
 	}
-	return verdict, reason
+	return verdict, strings.Join(reasons, "; ")
 }
 
 // tlsaRecords are the records of an RRset in a fixed order.

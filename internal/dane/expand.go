@@ -56,7 +56,7 @@ func VerifySRV(ctx context.Context, service, proto string, of domain.Name, o Opt
 	}
 	for _, rr := range a.RRs {
 		if rr, ok := rr.(*dns.SRV); ok {
-			t := target{Service: tlsa.Service{Port: rr.Port, Proto: proto}, protocol: o.Protocol}
+			t := target{Service: tlsa.Service{Port: rr.Port, Proto: proto}, protocol: o.Protocol, domain: of}
 			if o.ByPort {
 				t.protocol = forService(service, rr.Port)
 			}

@@ -53,9 +53,11 @@ func (j *job) server(ctx context.Context, c *Check, t target, addr netip.AddrPor
 
 // handshake connects, and judges what is shown.
 func (j *job) handshake(ctx context.Context, c *Check, t target, addr netip.AddrPort, key starttls.KeyType) (Result, [][]byte) {
-	served, err := starttls.Dial(ctx, addr, starttls.Options{
-		Protocol: t.protocol, ServerName: c.SNI, KeyType: key, Timeout: j.o.Timeout,
-	})
+	o := starttls.Options{Protocol: t.protocol, ServerName: c.SNI, KeyType: key, Timeout: j.o.Timeout}
+	if !t.domain.IsZero() {
+		o.Domain = t.domain.String()
+	}
+	served, err := starttls.Dial(ctx, addr, o)
 	r := Result{Depth: -1, Key: served.Key}
 	if served.Version != 0 {
 		r.TLS = tls.VersionName(served.Version)
@@ -89,10 +91,7 @@ func (j *job) handshake(ctx context.Context, c *Check, t target, addr netip.Addr
 // noChain is the verdict where there is no proved chain.
 func noChain(err error, key starttls.KeyType) (Verdict, string) {
 	reason := err.Error()
-	if _, rest, ok := strings.Cut(reason, "]:"); ok && strings.HasPrefix(reason, "connect to [") {
-		reason = rest // of an IPv6 address
-	}
-	if _, rest, ok := strings.Cut(reason, ": "); ok {
+	if _, rest, ok := strings.Cut(reason, ": "); ok { // the address is known
 		reason = rest
 	}
 	for _, k := range []struct {

@@ -27,6 +27,7 @@ type target struct {
 	preference *uint16
 	names      []domain.Name // that the certificate may have beside the TLSA base domain and the host
 	mail       bool          // mail between servers, which knows no public CAs
+	domain     domain.Name   // that an XMPP server is asked for; zero: itself
 }
 
 // Verify checks a service at all addresses of its host. Error: the context has
