@@ -163,7 +163,9 @@ func hostName(text string) (domain.Name, error) {
 	n, err := domain.Parse(text)
 	switch {
 	case err != nil:
-		return n, fmt.Errorf("%q: %w", text, err)
+		return n, err
+	case strings.HasPrefix(text, "_"):
+		return n, fmt.Errorf("%q: the host is wanted, not the owner of its records", text)
 	case n == domain.Root || strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "":
 		return n, fmt.Errorf("%q: not a host name of letters, digits, - and _", text)
 	}

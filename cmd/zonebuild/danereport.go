@@ -91,10 +91,7 @@ func daneService(c *dane.Check) string {
 // warning where other addresses validated.
 func (s *session) nagiosDANE(r *dane.Report) error {
 	all, validated := r.Count()
-	v, message := nagiosOK, fmt.Sprintf("%s of %d validated", plural(validated, "address"), all)
-	if validated != 1 {
-		message = fmt.Sprintf("%d of %d addresses validated", validated, all)
-	}
+	v, message := nagiosOK, fmt.Sprintf("%d of %s validated", validated, addressesOf(all))
 	if why, class := worstDANE(r); r.Verdict != dane.Validated {
 		message = why + "; " + message
 		switch {
@@ -111,6 +108,13 @@ func (s *session) nagiosDANE(r *dane.Report) error {
 		perf = append(perf, fmt.Sprintf("left=%ds", int64(left/time.Second)))
 	}
 	return s.nagios(v, "DANE", strings.TrimSpace(message), perf...)
+}
+
+func addressesOf(n int) string {
+	if n == 1 {
+		return "1 address"
+	}
+	return fmt.Sprintf("%d addresses", n)
 }
 
 // worstDANE is the line of the address with the worst verdict.

@@ -31,7 +31,8 @@ func nagiosFlag() ucli.Flag {
 
 // nagios prints the one line of a plugin and gives the error with its code.
 func (s *session) nagios(v verdict, what, message string, perf ...string) error {
-	line := fmt.Sprintf("%s %s - %s", what, v, diag.Escape(message))
+	message = strings.ReplaceAll(diag.Escape(message), "|", "/") // which would begin the measurements
+	line := fmt.Sprintf("%s %s - %s", what, v, message)
 	if len(perf) > 0 {
 		line += " | " + strings.Join(perf, " ")
 	}
