@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math/big"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +106,28 @@ func TestMX(t *testing.T) {
 		r, err = dane.VerifyMX(t.Context(), domain.MustParse("example.org"), p, o)
 		if err != nil || r.Checks[0].Results[0].Cause != tlsa.WrongTime {
 			t.Errorf("%v: %s", err, summary(&r))
+		}
+	})
+
+	t.Run("alias", func(t *testing.T) {
+		w := &world{answers: map[string]string{"alias.example. CNAME": "example.org.", "example.org. MX": "10 mx1.example."}}
+		for k, v := range base {
+			w.answers[k] = v
+		}
+		r, err := dane.VerifyMX(t.Context(), domain.MustParse("alias.example"), p, dane.Options{Source: w, At: time.Now(), ByPort: true, No6: true})
+		if err != nil || r.Verdict != dane.Validated || fmt.Sprint(r.Checks[0].Names) != "[mx1.example. alias.example. example.org.]" {
+			t.Errorf("%v: %s, %v", err, summary(&r), r.Checks[0].Names)
+		}
+	})
+
+	t.Run("by host, on the port of mail", func(t *testing.T) {
+		for port, want := range map[uint16]dane.Verdict{25: dane.Unusable, 587: dane.Unsupported} {
+			w := &world{answers: map[string]string{"pkix.example. A": "127.0.0.1", fmt.Sprintf("_%d._tcp.pkix.example. TLSA", port): base[at("pkix.example.")]}}
+			r, err := dane.Verify(t.Context(), tlsa.Service{Host: domain.MustParse("pkix.example"), Port: port, Proto: "tcp"},
+				dane.Options{Source: w, At: time.Now(), ByPort: true, Probe: []netip.AddrPort{netip.MustParseAddrPort(s.Addr())}})
+			if err != nil || r.Verdict != want {
+				t.Errorf("%v: %s", err, summary(&r))
+			}
 		}
 	})
 

@@ -89,6 +89,24 @@ func TestNoTLS(t *testing.T) {
 	}
 }
 
+// TestSilence: a server that never speaks costs the time of one step.
+func TestSilence(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // nobody takes the connections
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := port(t, l.Addr().String())
+	w := &world{answers: map[string]string{"host.example. A": "127.0.0.1", fmt.Sprintf("_%d._tcp.host.example. TLSA", p): nobodys}}
+	for _, protocol := range []starttls.Protocol{starttls.Direct, starttls.SMTP} {
+		r, err := dane.Verify(t.Context(), tlsa.Service{Host: domain.MustParse("host.example"), Port: p, Proto: "tcp"},
+			dane.Options{Source: w, Protocol: protocol, No6: true, KeyTypes: true, Timeout: 50 * time.Millisecond})
+		if err != nil || r.Verdict != dane.Unreachable || !strings.Contains(r.Checks[0].Results[0].Reason, "no answer in time") {
+			t.Errorf("%s: %v %s", protocol, err, summary(&r))
+		}
+	}
+}
+
 // TestKinds: usages 0 and 1 without public CAs, keys that cannot be told apart,
 // and the Internet's other half.
 func TestKinds(t *testing.T) {
