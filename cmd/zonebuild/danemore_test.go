@@ -155,7 +155,7 @@ func TestVerifyDANEMap(t *testing.T) {
 	// A line that nobody serves, one that cannot be seen, one seen elsewhere.
 	write(t, tree+"/certs.map", "renewed.pem mx.signed.lab "+p+" starttls=smtp\nmx.pem off.signed.lab "+p+" probe=off\nmx.pem probe.signed.lab "+p+" probe="+server+" sni=mx2.signed.lab\nlost.pem www.signed.lab "+p+"\n")
 	(&daneRun{options, 0, []string{server + " did not dane-validate, because: the service is not to be seen from here [untested]", server + good, server + good, mail + good}, []string{
-		"certs.map:1: the record of renewed.pem is not among the TLSA records of _" + p + "._tcp.mx.signed.lab.",
+		"tcp: note: certs.map:1: the record of renewed.pem is not among the TLSA records of _" + p + "._tcp.mx.signed.lab.",
 		"certs.map:1: no address shows the key of renewed.pem",
 		"certs.map:4: lost.pem: ",
 	}}).check(t)
@@ -167,7 +167,7 @@ func TestVerifyDANEMap(t *testing.T) {
 
 	// A fault of the map stops its line only.
 	write(t, tree+"/certs.map", text+"mx.pem mx.signed.lab 70000\n")
-	(&daneRun{options, 3, []string{server + good, mail + good}, []string{"certs.map:4:"}}).check(t)
+	(&daneRun{options, 3, []string{server + good, mail + good}, []string{"\ncerts.map:4:"}}).check(t)
 	(&daneRun{append(options, "--nagios"), 2, []string{"DANE CRITICAL - …"}, nil}).check(t)
 	write(t, tree+"/certs.map", text+"mx.pem none.signed.lab 25\n")
 	(&daneRun{options, 4, []string{server + good, mail + good, "none.signed.lab. did not dane-validate, because: … [no-address]"}, nil}).check(t)

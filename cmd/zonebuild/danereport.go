@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -159,6 +160,9 @@ func (s *session) verifyMap(c *ucli.Context, o dane.Options) error {
 	text, _, err := durable.ReadFile(file, maxCertsMap)
 	if err != nil {
 		return fmt.Errorf("read the certificate map: %w", err)
+	}
+	if rel, err := filepath.Rel(t.Config.Tree, file); err == nil && filepath.IsLocal(rel) {
+		file = rel // as other faults of the tree are told
 	}
 	m, faults := tlsa.ParseMap(file, text)
 	keys, done, err := lineKeys(t.Config.Paths.Certs)
