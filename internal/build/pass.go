@@ -28,7 +28,6 @@ type Options struct {
 	Zones   []domain.Name // none = all
 	DryRun  bool          // plan and judge, write nothing
 	NewZone bool          // states that no DS exists for zones published signed for the first time
-	Preview bool          // of rollovers, as of now: also where nothing is new
 	Server  publish.Server
 	// Observer looks at servers and hosts for the rollover of keys. Without one,
 	// and in a dry run, nobody looks.
@@ -60,6 +59,7 @@ type pass struct {
 	mounted    error // why the sources count as absent
 	unanswered atomic.Bool
 	looks      *looks
+	preview    bool // of rollovers, as of now: also where nothing is new
 }
 
 func (t *Tree) newPass(ctx context.Context, o Options) *pass {
@@ -88,6 +88,7 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	report.Boxes, report.BoxesNew = t.boxFaults()
 	t.scanHostKeys()
 	t.scanCerts()
+	defer t.certs.close() // somebody may want to unmount it
 	if report.Strays, report.StrayNew, err = t.strayFaults(ctx, !o.DryRun); err != nil {
 		return report, err
 	}

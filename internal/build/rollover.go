@@ -10,9 +10,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"zonebuild/internal/config"
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
+	"zonebuild/internal/rrset"
 	"zonebuild/tlsa"
 )
 
@@ -156,9 +159,17 @@ func (p *pass) gather(j *job, groups []tlsa.Group, st *tlsaState) (work []rollin
 		w.look = p.o.Observer != nil && !p.o.DryRun && (w.changed || since < 0 || since >= w.was.rest(j.now))
 		work = append(work, w)
 	}
-	if !able {
-		for i := range work {
-			work[i].look = false
+	var zone *rrset.Set
+	for i := range work {
+		w := &work[i]
+		if w.look = w.look && able; w.look && len(w.set.Addrs) == 0 { // a new host
+			if zone == nil {
+				zone = t.handWritten(j.z)
+			}
+			for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
+				lo, hi := zone.FindRRset([]byte(w.group.Host.Wire()), typ)
+				w.set.addresses(zone, lo, hi)
+			}
 		}
 	}
 	return work, able
@@ -196,7 +207,7 @@ func (w *rolling) digest(confirmed bool, params string) string {
 		file(k.Live)
 		file(k.Next)
 	}
-	fmt.Fprintln(h, w.set.TTL, w.set.Records, confirmed, w.hand, w.was.Marks, params)
+	fmt.Fprintln(h, w.set.TTL, w.set.Records, w.set.Addrs, confirmed, w.hand, w.was.Marks, params)
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
@@ -239,7 +250,7 @@ func (p *pass) step(j *job, w *rolling, able bool) rollover {
 		return is
 	}
 	seen := slices.ContainsFunc(w.observed.Hosts, func(h tlsa.HostSeen) bool { return h.Reach == tlsa.Answered })
-	again := w.changed || w.looked || p.o.Preview
+	again := w.changed || w.looked || p.preview
 	if w.looked {
 		is.Looked = j.now
 	}

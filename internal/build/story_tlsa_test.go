@@ -425,3 +425,34 @@ func TestTLSARetired(t *testing.T) {
 		t.Errorf("the rollovers are still there: %v", err)
 	}
 }
+
+// TestTLSANewHost: the guard looks at a host that comes into the zone together with
+// its line, and at addresses that change.
+func TestTLSANewHost(t *testing.T) {
+	t.Parallel()
+	s, w, a := mailSite(t, "", mailLine)
+	s.pass(0)
+	b := newCertificate(t, "new.example.org")
+	s.write("primary/example.org", s.read("primary/example.org")+"new A 192.0.2.77\n")
+	w.hosts["192.0.2.77"] = []certificate{b}
+	s.write("certs.map", mailLine+"mail.pem new.example.org 443\n")
+	s.pass(0)
+	s.published("the certificate of another host", "_443._tcp.new.example.org.")
+	if s.alarms("example.org") != "certificates" {
+		t.Errorf("alarms %q", s.alarms("example.org"))
+	}
+	s.write("certs/new.pem", b.pem())
+	s.write("certs.map", mailLine+"new.pem new.example.org 443\n")
+	s.pass(0)
+	s.published("its own", "_443._tcp.new.example.org.", b.record())
+	s.published("the old host", smtp, a.record())
+	if got := s.alarms("example.org"); got != "" {
+		t.Errorf("alarms %q", got)
+	}
+	s.write("primary/example.org", strings.ReplaceAll(s.read("primary/example.org"), "192.0.2.77", "192.0.2.78"))
+	w.hosts["192.0.2.78"] = []certificate{a}
+	s.pass(0)
+	if s.alarms("example.org") != "certificates" {
+		t.Errorf("alarms %q", s.alarms("example.org"))
+	}
+}

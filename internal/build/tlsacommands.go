@@ -46,7 +46,8 @@ func (t *Tree) TLSA(ctx context.Context, now time.Time) ([]TLSALine, error) {
 		return nil, fmt.Errorf("read the certificate map: %s", t.certs.partial)
 	}
 	var out []TLSALine
-	p := t.newPass(ctx, Options{Now: now, DryRun: true, Preview: true, Log: slog.New(slog.DiscardHandler)})
+	p := t.newPass(ctx, Options{Now: now, DryRun: true, Log: slog.New(slog.DiscardHandler)})
+	p.preview = true
 	for i := range t.Config.Zones {
 		z := &t.Config.Zones[i]
 		if len(t.certs.groups[z.Name]) == 0 {

@@ -91,6 +91,21 @@ func (t *Tree) handTLSA(z *config.Zone, groups []tlsa.Group, was handTLSA) (is h
 	return is, true
 }
 
+// handWritten are the records of primary/, as far as they can be read.
+func (t *Tree) handWritten(z *config.Zone) *rrset.Set {
+	var sets []*rrset.Set
+	for _, name := range z.Primary {
+		if f, _ := primary.Load(t.files, name, z.Name); f.Records != nil {
+			sets = append(sets, f.Records)
+		}
+	}
+	all, err := rrset.Merge(sets...)
+	if err != nil {
+		return &rrset.Set{}
+	}
+	return all.Sorted()
+}
+
 // mentions reports whether a text holds a word of capitals, in any case.
 func mentions(src []byte, word string) bool {
 	first := word[0] | 0x20
