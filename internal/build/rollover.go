@@ -266,15 +266,13 @@ func (p *pass) step(j *job, w *rolling, able bool) rollover {
 		Published: tlsa.Published{Records: w.set.Records, TTL: w.set.TTL, Confirmed: p.isConfirmed(j)},
 		Params:    p.tlsaParams(j), Now: j.now,
 	})
-	if !seen && !w.changed { // what was seen of the hosts still holds
-		for _, d := range w.was.Faults {
-			if d.Code == "tlsa-mismatch" {
-				faults = append(faults, d)
-			}
+	for _, d := range w.was.Faults { // what was seen, or not, of the hosts still holds
+		if !seen && (d.Code == "tlsa-unseen" || d.Code == "tlsa-mismatch" && !w.changed) {
+			faults = append(faults, d)
 		}
-		faults.Sort()
 	}
-	if p.o.DryRun { // a build looks
+	faults.Sort()
+	if p.o.DryRun && !w.known || w.group.Lines[0].ProbeOff { // a build looks; or nobody shall
 		faults = slices.DeleteFunc(faults, func(d diag.Diagnostic) bool { return d.Code == "tlsa-unseen" })
 	}
 	is.Set, is.State, is.Faults = decided(set), state, faults

@@ -54,23 +54,27 @@ func findSet(list []ownerSet, owner domain.Name) (ownerSet, bool) {
 // only when the files changed and speak of TLSA at all. It is not ok when the files
 // cannot be read: then nobody knows which of the published records are whose.
 func (t *Tree) handTLSA(z *config.Zone, groups []tlsa.Group, was handTLSA) (is handTLSA, ok bool) {
-	h := sha256.New()
-	for _, g := range groups {
-		fmt.Fprintln(h, g.Owner)
-	}
+	var files [][]byte
 	speaks, includes := false, false
 	for _, name := range z.Primary {
 		src, err := zone.ReadFile(t.files, name)
 		if err != nil {
 			return was, false
 		}
-		fmt.Fprintln(h, name, len(src))
-		h.Write(src)
+		files = append(files, src)
 		includes = includes || primary.HasInclude(src)
 		speaks = speaks || includes || mentions(src, "TLSA") || mentions(src, "TYPE52")
 	}
 	if !speaks {
 		return handTLSA{}, true
+	}
+	h := sha256.New()
+	for _, g := range groups {
+		fmt.Fprintln(h, g.Owner)
+	}
+	for i, name := range z.Primary {
+		fmt.Fprintln(h, name, len(files[i]))
+		h.Write(files[i])
 	}
 	is.Of = hex.EncodeToString(h.Sum(nil))
 	if is.Of == was.Of && !includes {
@@ -108,10 +112,15 @@ func (t *Tree) handWritten(z *config.Zone) *rrset.Set {
 
 // mentions reports whether a text holds a word of capitals, in any case.
 func mentions(src []byte, word string) bool {
-	first := word[0] | 0x20
-	for i := 0; i+len(word) <= len(src); i++ {
-		if src[i]|0x20 == first && bytes.EqualFold(src[i:i+len(word)], []byte(word)) {
-			return true
+	for _, first := range []byte{word[0], word[0] | 0x20} {
+		for rest := src; ; rest = rest[1:] {
+			i := bytes.IndexByte(rest, first)
+			if i < 0 || len(rest)-i < len(word) {
+				break
+			}
+			if rest = rest[i:]; bytes.EqualFold(rest[:len(word)], []byte(word)) {
+				return true
+			}
 		}
 	}
 	return false
