@@ -261,8 +261,14 @@ func (p *pass) step(j *job, w *rolling, able bool) rollover {
 	if w.was.Set.Guarded && !seen && !w.was.Marks.Accept {
 		return is // the guard goes by what is seen: nobody looked, so it stands
 	}
+	from := before{w.was.State, w.was.Marks}
+	if w.was.withdrawn(w.set.Records, w.hand) { // it was not published so far
+		from.State = w.was.Before.State
+		from.Marks.Retire = from.Marks.Retire || w.was.Before.Marks.Retire
+		from.Marks.Accept = from.Marks.Accept || w.was.Before.Marks.Accept
+	}
 	set, state, faults := tlsa.Step(tlsa.Input{
-		Group: w.group, Keys: w.keys, Hand: w.hand, State: w.was.State, Observed: w.observed, Marks: tlsa.Marks(w.was.Marks),
+		Group: w.group, Keys: w.keys, Hand: w.hand, State: from.State, Observed: w.observed, Marks: tlsa.Marks(from.Marks),
 		Published: tlsa.Published{Records: w.set.Records, TTL: w.set.TTL, Confirmed: p.isConfirmed(j)},
 		Params:    p.tlsaParams(j), Now: j.now,
 	})
@@ -275,7 +281,10 @@ func (p *pass) step(j *job, w *rolling, able bool) rollover {
 	if p.o.DryRun && !w.known || w.group.Lines[0].ProbeOff { // a build looks; or nobody shall
 		faults = slices.DeleteFunc(faults, func(d diag.Diagnostic) bool { return d.Code == "tlsa-unseen" })
 	}
-	is.Set, is.State, is.Faults = decided(set), state, faults
+	is.Set, is.State, is.Faults, is.Before = decided(set), state, faults, &from
+	if !is.withdrawn(w.set.Records, w.hand) {
+		is.Before = nil
+	}
 	if is.Marks != (marks{}) { // they count once
 		is.Marks, w.was.Marks = marks{}, marks{}
 		is.Input = w.digest(p.isConfirmed(j), fmt.Sprintf("%+v", p.tlsaParams(j)))

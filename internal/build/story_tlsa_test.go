@@ -456,3 +456,44 @@ func TestTLSANewHost(t *testing.T) {
 		t.Errorf("alarms %q", s.alarms("example.org"))
 	}
 }
+
+// TestTLSAHeldBack: a record that is to go while the zone cannot be published goes when
+// it can; nobody has to say anything, or to repeat it.
+func TestTLSAHeldBack(t *testing.T) {
+	t.Parallel()
+	for _, byHand := range []bool{false, true} {
+		s, w, a := mailSite(t, "", mailLine)
+		good := s.read("primary/example.org") + "a A 192.0.2.1\nb A 192.0.2.1\nc A 192.0.2.1\nd A 192.0.2.1\ne A 192.0.2.1\nf A 192.0.2.1\ng A 192.0.2.1\n"
+		s.write("primary/example.org", good)
+		s.pass(0)
+		b := newCertificate(t, "mail.example.org")
+		s.write("certs/next.pem", b.pem())
+		s.pass(0)
+		s.pass(3 * time.Hour)
+		s.write("certs/mail.pem", b.pem())
+		s.remove("certs/next.pem")
+		w.hosts["192.0.2.25"], w.hosts["192.0.2.26"] = []certificate{b}, []certificate{b}
+		s.pass(0)
+		s.in("deployed", tlsa.PhaseLive)
+		if byHand {
+			if err := s.open().MarkTLSA(t.Context(), mailService(), build.MarkRetire); err != nil {
+				t.Fatal(err)
+			}
+			w.silent["192.0.2.25"] = true
+		}
+		s.write("primary/example.org", "ns1 A 192.0.2.53\nmail A 192.0.2.25\nmail A 192.0.2.26\n")
+		for range 40 { // more than the grace, and hours beyond
+			s.now = s.now.Add(10 * time.Minute)
+			s.build(rejected)
+		}
+		s.published("held back", smtp, a.record(), b.record())
+		s.write("primary/example.org", good)
+		s.pass(time.Minute)
+		s.published("no longer", smtp, b.record())
+		s.pass(time.Hour)
+		s.in("no longer", tlsa.PhaseSteady)
+		if text := s.read("state/tlsa/example.org.json"); strings.Contains(text, "\"before\"") {
+			t.Errorf("what was before is still kept: %s", text)
+		}
+	}
+}

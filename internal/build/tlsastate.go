@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"zonebuild/internal/diag"
@@ -33,6 +34,15 @@ type rollover struct {
 	State  tlsa.State  `json:"state"`
 	Faults diag.List   `json:"faults,omitempty"`
 	Marks  marks       `json:"marks,omitzero"`
+	Before *before     `json:"before,omitempty"`
+}
+
+// before is what a step began with that withdrew records. Until the zone without
+// them is published, the next step begins there again: else they would look like
+// records of which nothing is known.
+type before struct {
+	State tlsa.State `json:"state"`
+	Marks marks      `json:"marks,omitzero"`
 }
 
 // decided is a tlsa.Set.
@@ -94,6 +104,20 @@ func (t *Tree) saveTLSA(apex domain.Name, s *tlsaState) error {
 	}
 	s.was = b
 	return nil
+}
+
+// withdrawn reports whether one of some records is gone from the state since the
+// step before.
+func (r *rollover) withdrawn(published, hand []tlsa.Record) bool {
+	if r.Before == nil {
+		return false
+	}
+	tracks := func(s *tlsa.State, r tlsa.Record) bool {
+		return slices.ContainsFunc(s.Records, func(t tlsa.Tracked) bool { return t.Record == r })
+	}
+	return slices.ContainsFunc(published, func(p tlsa.Record) bool {
+		return tracks(&r.Before.State, p) && !tracks(&r.State, p) && !slices.Contains(hand, p)
+	})
 }
 
 // find is the entry of an owner, nil if there is none.
