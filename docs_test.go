@@ -302,6 +302,7 @@ func tablesOfKeys() map[string]string {
 	return map[string]string{
 		"rootKeys": "Above all tables", "policyKeys": "[policy]", "zoneKeys": "[[zone]]", "publishKeys": "[publish]",
 		"pathKeys": "[paths]", "sourceKeys": "[source.NAME]", "dropBoxKeys": "[[drop-box]]", "tlsaKeys": "[tlsa]", "sshfpKeys": "[sshfp]", "hookKeys": "acmehook.toml",
+		"accountKeys": "[account]", "lineKeys": "[line.NAME]", "serviceKeys": "[service.NAME]",
 	}
 }
 
@@ -444,6 +445,20 @@ func setting(r row) (before, after string) {
 		return "[source.soa]\n", ""
 	case "[[drop-box]]":
 		return "[[drop-box]]\n", "path = \"box\"\n"
+	case "[line.NAME]":
+		if r.name == "names" {
+			return "[line.mail]\n", ""
+		}
+		return "[line.mail]\n", "names = [\"example.org\"]\n"
+	case "[service.NAME]":
+		before = "[service.web]\n"
+		if r.name != "host" {
+			after += "host = \"www.example.org\"\n"
+		}
+		if r.name != "port" {
+			after += "port = 443\n"
+		}
+		return before, after
 	}
 	return r.section + "\n", ""
 }
@@ -454,7 +469,7 @@ func loadConfig(t *testing.T, section, text string) (any, diag.List) {
 	t.Helper()
 	t.Chdir(t.TempDir()) // the same name for each
 	file := config.File
-	if section == "acmehook.toml" {
+	if slices.Contains([]string{"acmehook.toml", "[account]", "[line.NAME]", "[service.NAME]"}, section) {
 		file = config.HookFile
 	}
 	for name, text := range map[string]string{file: text, "parked/zones": "parked.example\n"} {

@@ -32,7 +32,7 @@ func floors() map[string]int {
 		2: {"soa", "primary", "dnsextra", "sshfp", "tlsa", "internal/verify", "internal/authority", "internal/validate", "internal/starttls"},
 		3: {"internal/dnssec", "internal/guard"},
 		4: {"internal/publish", "internal/nsd", "internal/dane", "internal/acmeclient"},
-		5: {"internal/build", "internal/watch"},
+		5: {"internal/build", "internal/watch", "internal/lines"},
 		6: {"cmd/zonebuild", "cmd/acmehook", "scripts/bench"},
 	}
 	floor := map[string]int{}
@@ -62,7 +62,7 @@ func only() map[string][]string {
 	return map[string][]string{
 		"github.com/urfave/cli/v2":      {"cmd/zonebuild", "cmd/acmehook"},
 		"github.com/fsnotify/fsnotify":  {"internal/watch"},
-		"os/exec":                       {"internal/nsd", "internal/publish", "internal/lab", "scripts/bench"},
+		"os/exec":                       {"internal/nsd", "internal/publish", "internal/lines", "internal/lab", "scripts/bench"},
 		module + "/internal/lab":        {},
 		"math/rand":                     {"internal/lab", "scripts/bench"}, // the same input gives the same bytes
 		"github.com/letsencrypt/pebble": {"internal/lab"},

@@ -37,7 +37,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 func (p *program) app() *ucli.App {
 	app := &ucli.App{
 		Name:      "acmehook",
-		Usage:     "put the dns-01 challenges of an ACME CA into a drop box",
+		Usage:     "put the dns-01 challenges of an ACME CA into a drop box, and keep certificates",
 		UsageText: "acmehook [-C DIR] COMMAND [ARGUMENTS]",
 		Description: "DIR holds acmehook.toml and the drop box, dnsextra/ by default.\n\n" +
 			"Exit status: 0 done; 1 failed, a retry may help; 3 the name or the value was refused;\n" +
@@ -58,6 +58,7 @@ func (p *program) app() *ucli.App {
 		OnUsageError:   usageError,
 		Action:         noCommand,
 	}
+	app.Commands = append(app.Commands, p.lineCommands()...)
 	for _, d := range dialects() {
 		app.Commands = append(app.Commands, p.hookCommand(d))
 	}
@@ -140,6 +141,18 @@ type hook struct {
 }
 
 func (p *program) open(c *ucli.Context) (*hook, error) {
+	h, err := p.load(c)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(h.config.DropBox); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("open the drop box %s: no such directory", h.config.DropBox)
+	}
+	return h, nil
+}
+
+// load reads the configuration, for what needs no drop box.
+func (p *program) load(c *ucli.Context) (*hook, error) {
 	dir := c.String("C")
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, cli.Usagef("-C %s: no such directory", dir)
@@ -163,9 +176,6 @@ func (p *program) open(c *ucli.Context) (*hook, error) {
 			return nil, cli.Usagef("--group: %s", err)
 		}
 		cfg.Group = &gid
-	}
-	if info, err := os.Stat(cfg.DropBox); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("open the drop box %s: no such directory", cfg.DropBox)
 	}
 	w := &dnsextra.Writer{Dir: cfg.DropBox, Group: cfg.Group}
 	for _, owner := range cfg.Alias {

@@ -1,5 +1,6 @@
 // Command acmehook puts the dns-01 challenges of an ACME CA into a drop box, from
-// where zonebuild publishes them. It is the hook of every common ACME client.
+// where zonebuild publishes them. It is the hook of every common ACME client, and
+// itself one: it keeps lines of certificates whose keys are pinned by TLSA records.
 package main
 
 import (

@@ -30,6 +30,17 @@ type Hook struct {
 	DeadAfter  time.Duration
 	MinServers int
 	Report     string // of the builder; "" = none
+
+	LinesDir string        // lines/, ready to use: generations of certificates
+	KeysDir  string        // private keys
+	StateDir string        // clocks, orders, the journal
+	Anchors  string        // file of DS or DNSKEY; "" = the root's
+	DNSSEC   bool          // what DNS says of TLSA must be secure
+	TTLs     int           // that a next key's TLSA is served everywhere before the key is used
+	Margin   time.Duration // added to these
+	Account  *Account      // nil: none
+	Lines    []Line        // in the order of the file
+	Services []Service     // in the order of the file
 }
 
 // LoadHook reads the configuration in a directory. It is whole only when the list
@@ -38,6 +49,7 @@ func LoadHook(dir string) (*Hook, diag.List) {
 	h := &Hook{
 		DropBox: "dnsextra", Alias: map[domain.Name]domain.Name{}, Lifetime: 12 * time.Hour,
 		Timeout: 10 * time.Minute, DeadAfter: 30 * time.Second, MinServers: 2,
+		LinesDir: "lines", KeysDir: "keys", StateDir: "state", DNSSEC: true, TTLs: 2, Margin: 5 * time.Minute,
 	}
 	l := &loader{Config: &Config{Tree: dir}}
 	defer l.faults.Sort()
@@ -51,20 +63,30 @@ func LoadHook(dir string) (*Hook, diag.List) {
 		}
 		rest := &table{}
 		for _, e := range root.entries {
-			if e.key == "alias" && e.val.table != nil {
-				l.loadAliases(h, e.val.table)
+			if e.val.table == nil {
+				rest.entries = append(rest.entries, e)
 				continue
 			}
-			rest.entries = append(rest.entries, e)
+			switch e.key {
+			case "alias":
+				l.loadAliases(h, e.val.table)
+			case "account":
+				l.loadAccount(h, e)
+			case "line":
+				l.loadEach(e, func(name string, e *entry) { l.loadLine(h, name, e) })
+			case "service":
+				l.loadEach(e, func(name string, e *entry) { l.loadService(h, name, e) })
+			default:
+				rest.entries = append(rest.entries, e)
+			}
 		}
 		l.read(rest, "", hookKeys(h))
+		l.checkLines(h, root)
 	case !errors.Is(err, fs.ErrNotExist):
 		l.errorf(diag.Pos{File: HookFile}, "config-read", "read the configuration: %s", cause(err))
 	}
 	h.DropBox = l.inTree(h.DropBox)
-	if h.Report != "" {
-		h.Report = l.inTree(h.Report)
-	}
+	l.place(&h.Report, &h.LinesDir, &h.KeysDir, &h.StateDir, &h.Anchors)
 	return h, l.faults
 }
 
@@ -90,6 +112,13 @@ func hookKeys(h *Hook) []key {
 		{"dead-after", duration(&h.DeadAfter, time.Second, day)},
 		{"min-servers", number(&h.MinServers, 1, 100)},
 		{"report", localPath(&h.Report)},
+		{"lines-dir", localPath(&h.LinesDir)},
+		{"keys-dir", localPath(&h.KeysDir)},
+		{"state-dir", localPath(&h.StateDir)},
+		{"anchors", localPath(&h.Anchors)},
+		{"dnssec", boolean(&h.DNSSEC)},
+		{"ttls", number(&h.TTLs, 1, 10)},
+		{"margin", duration(&h.Margin, 0, day)},
 	}
 }
 

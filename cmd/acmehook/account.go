@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"zonebuild/internal/acmeclient"
+	"zonebuild/internal/cli"
+	"zonebuild/internal/diag"
+	"zonebuild/internal/durable"
+	"zonebuild/internal/lines"
+)
+
+func (p *program) initCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "init", Usage: "make the account at the CA, or find the one that the key has",
+		Description: "Makes the account's key if there is none, and prints the account's URL and CAA records\nthat allow certificates to this account by dns-01 alone (RFC 8657).\n\nExample: acmehook -C /jail init",
+		Flags:       []ucli.Flag{jsonFlag()},
+		Action: func(c *ucli.Context) error {
+			h, err := p.load(c)
+			if err != nil {
+				return err
+			}
+			return h.locked(c.Context, func() error { return h.register(c) })
+		},
+	}
+}
+
+func (h *hook) register(c *ucli.Context) error {
+	a := h.config.Account
+	if a == nil {
+		return cli.Rejectedf("acmehook.toml has no [account]")
+	}
+	if _, err := os.Stat(a.Key); errors.Is(err, os.ErrNotExist) {
+		key, err := lines.NewKey("ecdsa-p256")
+		if err != nil {
+			return err
+		}
+		if err := lines.WriteKey(a.Key, key); err != nil {
+			return err
+		}
+	}
+	client, err := h.client()
+	if err != nil {
+		return err
+	}
+	eab, err := readEAB(a.EABKeyID, a.EABKeyFile)
+	if err != nil {
+		return err
+	}
+	account, err := client.Register(c.Context, acmeclient.Registration{Contact: a.Contact, TermsAgreed: a.AgreeTerms, EAB: eab})
+	if errors.Is(err, acmeclient.ErrTerms) && !a.AgreeTerms {
+		return cli.WithCode(cli.ExitRejected, fmt.Errorf("%w (agree-terms = true in [account] agrees)", err))
+	}
+	if err != nil {
+		return err
+	}
+	records, err := h.caa(c.Context, client, account.URL)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return h.printer(c).Report(struct {
+			Account string   `json:"account"`
+			Created bool     `json:"created"`
+			CAA     []string `json:"caa"`
+		}{account.URL, account.Created, records})
+	}
+	fmt.Fprintln(h.out, diag.Escape(account.URL))
+	for _, r := range records {
+		fmt.Fprintln(h.out, diag.Escape(r))
+	}
+	return nil
+}
+
+// caa are the records that allow the names of the lines to this account alone.
+func (h *hook) caa(ctx context.Context, client *acmeclient.Client, account string) ([]string, error) {
+	d, err := client.Directory(ctx)
+	if err != nil || len(d.CAA) == 0 || strings.ContainsAny(account+d.CAA[0], "\"\\; ") {
+		return nil, err
+	}
+	out := []string{}
+	seen := map[string]bool{}
+	for _, l := range h.config.Lines {
+		for _, name := range l.Names {
+			tag := "issue"
+			if rest, ok := strings.CutPrefix(name, "*."); ok {
+				name, tag = rest, "issuewild"
+			}
+			r := fmt.Sprintf("%s. CAA 0 %s \"%s; validationmethods=dns-01; accounturi=%s\"", name, tag, d.CAA[0], account)
+			if !seen[r] {
+				out = append(out, r)
+			}
+			seen[r] = true
+		}
+	}
+	return out, nil
+}
+
+// readEAB reads the key of an external account binding. No error quotes it.
+func readEAB(id, file string) (*acmeclient.EAB, error) {
+	if id == "" {
+		return nil, nil
+	}
+	text, info, err := durable.ReadFile(file, 4096)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("read %s: its mode is %04o, others may read it: chmod 600", file, info.Mode().Perm())
+	}
+	key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(string(text)), "="))
+	if err != nil || len(key) == 0 {
+		return nil, cli.Rejectedf("read %s: it is no base64url", file)
+	}
+	return &acmeclient.EAB{KeyID: id, Key: key}, nil
+}
+
+func (p *program) accountCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "account", Usage: "update the contacts at the CA, or end the account for ever", ArgsUsage: "update|deactivate",
+		Description: "update sends the contacts of acmehook.toml.\n\nExample: acmehook -C /jail account update",
+		Action: func(c *ucli.Context) error {
+			what := c.Args().First()
+			if c.NArg() != 1 || what != "update" && what != "deactivate" {
+				return cli.Usagef("account needs one word: update or deactivate")
+			}
+			h, err := p.load(c)
+			if err != nil {
+				return err
+			}
+			return h.locked(c.Context, func() error {
+				client, err := h.client()
+				switch {
+				case err != nil:
+					return err
+				case what == "deactivate":
+					return client.Deactivate(c.Context)
+				}
+				_, err = client.UpdateContact(c.Context, h.config.Account.Contact)
+				return err
+			})
+		},
+	}
+}
+
+func (p *program) revokeCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "revoke", Usage: "revoke the live certificate of a line", ArgsUsage: "NAME",
+		Description: "The files stay, and the line renews as before. Reasons: unspecified, keyCompromise,\naffiliationChanged, superseded, cessationOfOperation.\n\nExample: acmehook -C /jail revoke mail --reason superseded",
+		Flags:       []ucli.Flag{&ucli.StringFlag{Name: "reason", Value: "unspecified", Usage: "`REASON` (RFC 5280)"}},
+		Action: func(c *ucli.Context) error {
+			h, line, err := p.oneLine(c, false)
+			if err != nil {
+				return err
+			}
+			reason, err := acmeclient.ParseReason(c.String("reason"))
+			if err != nil {
+				return cli.Usagef("--reason: %s", err)
+			}
+			return h.locked(c.Context, func() error {
+				files, err := lines.PathsOf(h.config, line.Name).Read(line)
+				switch {
+				case err != nil:
+					return err
+				case files.Live == nil:
+					return cli.Rejectedf("line %s: there is no certificate", line.Name)
+				}
+				client, err := h.client()
+				if err != nil {
+					return err
+				}
+				return client.Revoke(c.Context, files.Live.Leaf(), reason, nil)
+			})
+		},
+	}
+}

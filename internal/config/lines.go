@@ -1,0 +1,330 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+
+	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
+)
+
+// Account is [account]: which CA is asked, and as whom.
+type Account struct {
+	Directory  string
+	Contact    []string // URLs, such as mailto:
+	AgreeTerms bool
+	Key        string        // PEM file, ready to use
+	CAFile     string        // "" = the system's
+	Hosts      []string      // HOST[:PORT] beside that of Directory
+	EABKeyID   string        // "" = none
+	EABKeyFile string        // base64url, ready to use
+	Lifetime   time.Duration // of a certificate that is believed
+}
+
+// Line is [line.NAME]: a certificate that is kept up.
+type Line struct {
+	Name      string
+	Names     []string // in lower case, A-labels, without final dot; *.NAME too
+	KeyType   string
+	ReuseKey  bool
+	MaxKeyAge time.Duration // 0 = no bound
+	NextKey   bool
+	Profile   string
+	Issuer    string
+	CSR       string // ready to use; "" = keys are made here
+	NextCSR   string
+	RenewAt   int // percent of the lifetime; 0 = as the CA suggests, or by the lifetime
+	Services  []string
+	Deploy    [][]string
+	Timeout   time.Duration // of a deploy hook
+	Combined  bool
+	DHParams  string // ready to use; "" = none
+	Keep      int    // old generations
+}
+
+// Service is [service.NAME]: where a certificate is served.
+type Service struct {
+	Name     string
+	Host     domain.Name
+	Port     int
+	Proto    string // "tcp", "udp" or "sctp"
+	TLSA     bool   // it has TLSA records
+	Probe    []netip.AddrPort
+	ProbeOff bool
+	StartTLS string // "" = by port
+	SNI      domain.Name
+	Cert     string   // PEM file that it should serve, ready to use; "" = of its line
+	PidFile  string   // ready to use
+	Files    []string // beside Cert, ready to use
+	Reload   []string
+	Timeout  time.Duration
+}
+
+// Bounds of acmehook.toml.
+const (
+	maxNames = 100 // of a certificate: what Let's Encrypt allows
+	anyName  = `^[a-z0-9][a-z0-9._-]{0,62}$`
+)
+
+// loadAccount reads [account].
+func (l *loader) loadAccount(h *Hook, e *entry) {
+	a := &Account{Directory: "https://acme-v02.api.letsencrypt.org/directory", Key: "keys/account.key", Lifetime: 400 * day}
+	l.read(e.val.table, "account", accountKeys(a))
+	if (a.EABKeyID == "") != (a.EABKeyFile == "") {
+		l.errorf(e.at, "config-value", "account: eab-key-id and eab-key-file are given together or not at all")
+	}
+	l.place(&a.Key, &a.CAFile, &a.EABKeyFile)
+	h.Account = a
+}
+
+// place makes paths ready to use.
+func (l *loader) place(paths ...*string) {
+	for _, p := range paths {
+		if *p != "" {
+			*p = l.inTree(*p)
+		}
+	}
+}
+
+func accountKeys(a *Account) []key {
+	return []key{
+		{"directory", func(v value) error {
+			s, err := v.str()
+			if err != nil {
+				return err
+			}
+			if u, err := url.Parse(s); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+				return fmt.Errorf("%q is no https URL", s)
+			}
+			a.Directory = s
+			return nil
+		}},
+		{"contact", list(&a.Contact, func(s string) error {
+			if !strings.HasPrefix(s, "mailto:") || !strings.Contains(s, "@") || strings.ContainsFunc(s, notPlain) {
+				return fmt.Errorf("%q is no URL such as mailto:hostmaster@example.org", s)
+			}
+			return nil
+		})},
+		{"agree-terms", boolean(&a.AgreeTerms)},
+		{"key", localPath(&a.Key)},
+		{"ca-file", localPath(&a.CAFile)},
+		{"hosts", list(&a.Hosts, func(s string) error {
+			if s == "" || strings.ContainsFunc(s, notPlain) || strings.ContainsAny(s, "/@") {
+				return fmt.Errorf("%q is no HOST or HOST:PORT", s)
+			}
+			return nil
+		})},
+		{"eab-key-id", text(&a.EABKeyID)},
+		{"eab-key-file", localPath(&a.EABKeyFile)},
+		{"max-lifetime", duration(&a.Lifetime, day, 3660*day)},
+	}
+}
+
+func notPlain(r rune) bool { return r <= ' ' || r > '~' }
+
+// loadEach reads the tables [kind.NAME].
+func (l *loader) loadEach(e *entry, load func(name string, e *entry)) {
+	for _, sub := range e.val.table.entries {
+		switch {
+		case !regexp.MustCompile(anyName).MatchString(sub.key):
+			l.errorf(sub.at, "config-value", "%s %q: a name is of a-z, 0-9, dot, dash and underscore, and begins with a letter or a digit", e.key, sub.key)
+		case sub.val.table == nil:
+			l.errorf(sub.at, "config-value", "%s: must be a table: [%s.%s]", sub.key, e.key, sub.key)
+		default:
+			load(sub.key, sub)
+		}
+	}
+}
+
+// loadLine reads one [line.NAME].
+func (l *loader) loadLine(h *Hook, name string, e *entry) {
+	n := Line{Name: name, KeyType: "ecdsa-p256", ReuseKey: true, NextKey: true, Timeout: time.Minute, Keep: 5}
+	l.read(e.val.table, "line."+name, lineKeys(&n))
+	switch {
+	case len(n.Names) == 0 && e.val.table.find("names") == nil:
+		l.errorf(e.at, "config-value", "line %s: names are missing", name)
+	case n.NextCSR != "" && n.CSR == "":
+		l.errorf(e.val.table.find("next-csr").at, "config-value", "next-csr: csr is missing")
+	case n.CSR != "" && n.Combined:
+		l.errorf(e.val.table.find("combined").at, "config-value", "combined: with csr the private key is not here")
+	case n.DHParams != "" && !n.Combined:
+		l.errorf(e.val.table.find("dh-params").at, "config-value", "dh-params: they stand in combined.pem only: combined = true")
+	}
+	l.place(&n.CSR, &n.NextCSR, &n.DHParams)
+	h.Lines = append(h.Lines, n)
+}
+
+func lineKeys(n *Line) []key {
+	return []key{
+		{"names", certNames(&n.Names)},
+		{"key-type", oneOf(&n.KeyType, "ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519")},
+		{"reuse-key", boolean(&n.ReuseKey)},
+		{"max-key-age", duration(&n.MaxKeyAge, day, 3660*day)},
+		{"next-key", boolean(&n.NextKey)},
+		{"profile", text(&n.Profile)},
+		{"issuer", text(&n.Issuer)},
+		{"csr", localPath(&n.CSR)},
+		{"next-csr", localPath(&n.NextCSR)},
+		{"renew-at", number(&n.RenewAt, 10, 95)},
+		{"services", list(&n.Services, func(string) error { return nil })},
+		{"deploy", commands(&n.Deploy)},
+		{"deploy-timeout", duration(&n.Timeout, time.Second, time.Hour)},
+		{"combined", boolean(&n.Combined)},
+		{"dh-params", localPath(&n.DHParams)},
+		{"keep", number(&n.Keep, 1, 1000)},
+	}
+}
+
+// certNames reads the names of a certificate: none twice, a wildcard as *.NAME.
+func certNames(to *[]string) func(value) error {
+	return func(v value) error {
+		var out []string
+		err := v.each(func(s string) error {
+			base := strings.TrimPrefix(s, "*.")
+			n, err := domain.Parse(base)
+			if err != nil {
+				return err
+			}
+			if n.Labels() < 2 || strings.Contains(base, "*") {
+				return fmt.Errorf("%q is no name that a certificate is for", s)
+			}
+			name := strings.TrimSuffix(strings.ToLower(n.String()), ".")
+			if strings.HasPrefix(s, "*.") {
+				name = "*." + name
+			}
+			if slices.Contains(out, name) {
+				return fmt.Errorf("%s stands twice", name)
+			}
+			out = append(out, name)
+			return nil
+		})
+		switch {
+		case err != nil:
+			return err
+		case len(out) == 0 || len(out) > maxNames:
+			return fmt.Errorf("must be from 1 to %d names", maxNames)
+		}
+		*to = out
+		return nil
+	}
+}
+
+// commands reads a list of commands, each a list of arguments.
+func commands(to *[][]string) func(value) error {
+	return func(v value) error {
+		if v.kind != unstable.Array {
+			return errors.New(`must be a list of commands: [["program", "argument", ...], ...]`)
+		}
+		var out [][]string
+		for _, e := range v.list {
+			var one []string
+			if err := argv(&one)(e); err != nil {
+				return errors.New(`must be a list of commands: [["program", "argument", ...], ...]`)
+			}
+			out = append(out, one)
+		}
+		*to = out
+		return nil
+	}
+}
+
+// loadService reads one [service.NAME].
+func (l *loader) loadService(h *Hook, name string, e *entry) {
+	s := Service{Name: name, Proto: "tcp", TLSA: true, Timeout: time.Minute}
+	l.read(e.val.table, "service."+name, serviceKeys(&s))
+	for _, must := range []string{"host", "port"} {
+		if e.val.table.find(must) == nil {
+			l.errorf(e.at, "config-value", "service %s: %s is missing", name, must)
+		}
+	}
+	if s.Proto != "tcp" {
+		s.ProbeOff = true // TLS over TCP is all that can be asked
+	}
+	l.place(&s.Cert, &s.PidFile)
+	for i := range s.Files {
+		l.place(&s.Files[i])
+	}
+	h.Services = append(h.Services, s)
+}
+
+func serviceKeys(s *Service) []key {
+	return []key{
+		{"host", oneName(&s.Host)},
+		{"port", number(&s.Port, 1, 65535)},
+		{"proto", oneOf(&s.Proto, "tcp", "udp", "sctp")},
+		{"tlsa", boolean(&s.TLSA)},
+		{"probe", func(v value) error {
+			if word, err := v.str(); err == nil && word == "none" {
+				s.ProbeOff = true
+				return nil
+			}
+			if err := addresses(&s.Probe)(v); err != nil {
+				return errors.New(`must be "none" or a list of addresses such as "192.0.2.1:443"`)
+			}
+			return nil
+		}},
+		{"starttls", oneOf(&s.StartTLS, "none", "smtp", "lmtp", "imap", "pop3", "xmpp-client", "xmpp-server", "ldap", "ftp", "sieve", "postgres", "nntp")},
+		{"sni", oneName(&s.SNI)},
+		{"certificate", localPath(&s.Cert)},
+		{"files", list(&s.Files, checkPath)},
+		{"pid-file", localPath(&s.PidFile)},
+		{"reload", argv(&s.Reload)},
+		{"timeout", duration(&s.Timeout, time.Second, time.Hour)},
+	}
+}
+
+func oneName(to *domain.Name) func(value) error {
+	return func(v value) error {
+		s, err := v.str()
+		if err != nil {
+			return err
+		}
+		n, err := domain.Parse(s)
+		if err == nil {
+			*to = n
+		}
+		return err
+	}
+}
+
+// checkLines wants every service that a line names to be there.
+func (l *loader) checkLines(h *Hook, root *table) {
+	for _, n := range h.Lines {
+		for _, name := range n.Services {
+			if !slices.ContainsFunc(h.Services, func(s Service) bool { return s.Name == name }) {
+				at := diag.Pos{File: HookFile}
+				if e := root.find("line").val.table.find(n.Name).val.table.find("services"); e != nil {
+					at = e.at
+				}
+				l.errorf(at, "config-value", "services: there is no [service.%s]", name)
+			}
+		}
+	}
+}
+
+// Line is the line of a name.
+func (h *Hook) Line(name string) (Line, bool) {
+	i := slices.IndexFunc(h.Lines, func(n Line) bool { return n.Name == name })
+	if i < 0 {
+		return Line{}, false
+	}
+	return h.Lines[i], true
+}
+
+// ServicesOf are the services of a line.
+func (h *Hook) ServicesOf(n Line) (out []Service) {
+	for _, s := range h.Services {
+		if slices.Contains(n.Services, s.Name) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

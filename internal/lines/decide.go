@@ -1,0 +1,282 @@
+package lines
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"zonebuild/internal/acmeclient"
+	"zonebuild/internal/config"
+)
+
+// Step is one thing that a line does.
+type Step string
+
+// Steps. Each is safe to be done again.
+const (
+	StepResume  Step = "resume"   // take home the certificate of an order that the CA has finished or may have
+	StepMakeKey Step = "make-key" // make the next key and put its public half where the map of TLSA records finds it
+	StepIssue   Step = "issue"    // for the next key: the key changes
+	StepRenew   Step = "renew"    // for the live key
+	StepDeploy  Step = "deploy"   // run the hooks that are due
+	StepProbe   Step = "probe"    // ask the services what they serve
+)
+
+// Params are the waits of a key change (RFC 7671 §8.1).
+type Params struct {
+	TTLs   int // k
+	Margin time.Duration
+}
+
+// Word is what the operator said for this run alone.
+type Word struct {
+	Renew bool // whatever the time
+	Break bool // use the next key now, whatever DNS says: DANE clients will refuse the service
+	Now   bool // failures before do not put off the order
+}
+
+// Input is all that a decision depends on.
+type Input struct {
+	Line     config.Line
+	Services []config.Service // of the line
+	Files    Files
+	State    State
+	Order    *acmeclient.Order // that is not finished; nil: none
+	RetryAt  time.Time         // no order before; zero: at once
+	Word     Word
+	Params   Params
+	Now      time.Time
+}
+
+// Plan is what a line does now, and what comes after.
+type Plan struct {
+	Steps []Due  // in this order; each may fail without harm to the others
+	Waits []Wait // for what comes later
+}
+
+// Due is a step and why it is taken.
+type Due struct {
+	Step Step
+	Why  string
+}
+
+// Wait is something that is not due yet.
+type Wait struct {
+	At  time.Time `json:"at,omitzero"` // zero: when something is seen, not at a time
+	Why string    `json:"why"`
+}
+
+// Next is the earliest time at which something is due; zero: none is known.
+func (p Plan) Next() (next time.Time) {
+	for _, w := range p.Waits {
+		if !w.At.IsZero() && (next.IsZero() || w.At.Before(next)) {
+			next = w.At
+		}
+	}
+	return next
+}
+
+// Decide says what a line does now. A key is used only when its gate is open or the
+// operator said Break; while it is shut, the live certificate renews with its live
+// key. A second change of keys waits until the first has come to all services.
+func Decide(in Input) Plan {
+	d := decision{Input: in}
+	d.resume()
+	if in.Files.Live == nil {
+		d.first()
+	} else {
+		d.follow()
+		d.spread()
+	}
+	return d.plan
+}
+
+type decision struct {
+	Input
+	plan Plan
+}
+
+func (d *decision) add(s Step, why string) { d.plan.Steps = append(d.plan.Steps, Due{s, why}) }
+
+func (d *decision) wait(at time.Time, why string) { d.plan.Waits = append(d.plan.Waits, Wait{at, why}) }
+
+// order adds a step that asks the CA, unless it is to be left alone.
+func (d *decision) order(s Step, why string) {
+	if d.RetryAt.After(d.Now) && !d.Word.Now {
+		d.wait(d.RetryAt, why+", but the last try failed")
+		return
+	}
+	d.add(s, why)
+}
+
+// resume takes home what the CA may have issued already, before anything else is
+// asked of it.
+func (d *decision) resume() {
+	if d.Order != nil && (d.Order.Phase == acmeclient.PhaseFinalizing || d.Order.Phase == acmeclient.PhaseIssued) {
+		d.order(StepResume, "an order is not finished")
+	}
+}
+
+// first is the way to the first certificate.
+func (d *decision) first() {
+	if d.Files.Next == nil || d.Files.Wanted != nil {
+		d.add(StepMakeKey, "there is no key yet")
+		return
+	}
+	if d.resuming() {
+		return
+	}
+	if d.mayUse(true) {
+		d.order(StepIssue, "there is no certificate yet")
+	}
+}
+
+func (d *decision) resuming() bool {
+	return slices.ContainsFunc(d.plan.Steps, func(s Due) bool { return s.Step == StepResume })
+}
+
+// mayUse asks the gate; what it waits for is noted.
+func (d *decision) mayUse(first bool) bool {
+	if d.Word.Break {
+		return true
+	}
+	at, why := d.State.Gate.open(d.Files.Next, d.Services, d.Params, first)
+	if at.IsZero() && why != "" || at.After(d.Now) {
+		d.wait(at, "the next key waits: "+why)
+		return false
+	}
+	return true
+}
+
+// follow is renewal and change of keys of a line that has a certificate.
+func (d *decision) follow() {
+	due, whyDue := d.due()
+	change, whyChange := d.change(due)
+	settled := d.settled()
+	switch {
+	case d.resuming():
+		return
+	case !settled && !d.Word.Break:
+		if change {
+			d.wait(time.Time{}, whyChange+", but the live key has not come to all services yet")
+		}
+	case d.Files.Wanted != nil, d.Files.Next == nil && d.Line.CSR == "" && (d.Line.NextKey || change):
+		d.add(StepMakeKey, "a next key is wanted")
+		if d.Word.Break {
+			return // the key comes first, and then this is asked again
+		}
+	case d.Files.Next != nil && change:
+		if d.mayUse(false) {
+			d.order(StepIssue, whyChange)
+			return
+		}
+	}
+	switch {
+	case !due:
+		at, why := d.renewAt()
+		d.wait(at, why)
+	case d.Files.Live.Key == nil:
+		d.wait(time.Time{}, whyDue+", but the key of the live certificate is not there")
+	default:
+		d.order(StepRenew, whyDue)
+	}
+}
+
+// due says whether the live certificate must be replaced.
+func (d *decision) due() (bool, string) {
+	if !slices.Equal(namesOf(d.Files.Live), sorted(d.Line.Names)) {
+		return true, "the names have changed"
+	}
+	if d.Word.Renew {
+		return true, "it was asked for"
+	}
+	at, why := d.renewAt()
+	return !at.After(d.Now), why
+}
+
+// renewAt is when the live certificate is to be renewed.
+func (d *decision) renewAt() (time.Time, string) {
+	leaf := d.Files.Live.Leaf()
+	if d.Line.RenewAt > 0 {
+		life := leaf.NotAfter.Sub(leaf.NotBefore)
+		return leaf.NotBefore.Add(life / 100 * time.Duration(d.Line.RenewAt)), fmt.Sprintf("renewal at %d %% of the lifetime", d.Line.RenewAt)
+	}
+	byLifetime := acmeclient.ByLifetime(leaf)
+	r := d.State.Renewal
+	if id, err := acmeclient.CertID(leaf); r == nil || err != nil || r.CertID != id {
+		return byLifetime, "renewal by the lifetime"
+	}
+	if r.Start.IsZero() {
+		return r.At, "renewal by the lifetime"
+	}
+	return r.At, "renewal in the window that the CA suggests"
+}
+
+// change says whether the key is to change.
+func (d *decision) change(due bool) (bool, string) {
+	live := d.Files.Live
+	switch {
+	case d.Word.Break:
+		return true, "a new key was asked for, whatever DANE says"
+	case !d.State.Rollover.IsZero():
+		return true, "a key change was asked for"
+	case d.Line.CSR != "":
+		return live.Key == nil, "the certificate request has another key"
+	case live.Key == nil:
+		return true, "the key of the live certificate is not there"
+	case d.Line.MaxKeyAge > 0 && !live.Key.Created.IsZero() && !live.Key.Created.Add(d.Line.MaxKeyAge).After(d.Now):
+		return true, "the key is older than max-key-age"
+	case !d.Line.ReuseKey && due:
+		return true, "the certificate is due, and keys are not used again"
+	}
+	return false, ""
+}
+
+// settled reports whether the live key has come to every service that can be
+// asked, and all hooks were run: the key before it is history.
+func (d *decision) settled() bool {
+	if d.deployDue() {
+		return false
+	}
+	for _, s := range d.Services {
+		if d.State.Served[s.Name].Key != d.Files.Live.Hash() {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *decision) deployDue() bool {
+	p := d.State.Deploy
+	return p.Generation != d.Files.Live.Number || p.Done < len(d.Line.Deploy)
+}
+
+// spread brings the live certificate to those who serve it.
+func (d *decision) spread() {
+	if d.deployDue() {
+		p := d.State.Deploy
+		if p.Generation == d.Files.Live.Number && p.RetryAt.After(d.Now) && !d.Word.Now {
+			d.wait(p.RetryAt, "a deploy hook failed: "+p.Error)
+		} else {
+			d.add(StepDeploy, "the services are to be told")
+		}
+	}
+	for _, s := range d.Services {
+		switch {
+		case d.State.Served[s.Name].Generation == d.Files.Live.Number:
+		case s.ProbeOff:
+			d.wait(time.Time{}, fmt.Sprintf("%s cannot be asked: acmehook live %s says that it serves the new certificate", s.Name, d.Line.Name))
+		default:
+			d.add(StepProbe, "the services are to be asked what they serve")
+			return
+		}
+	}
+}
+
+func namesOf(g *Generation) []string { return sorted(g.Leaf().DNSNames) }
+
+func sorted(names []string) []string {
+	out := slices.Clone(names)
+	slices.Sort(out)
+	return out
+}

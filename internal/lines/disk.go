@@ -1,0 +1,293 @@
+package lines
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"zonebuild/internal/config"
+	"zonebuild/internal/durable"
+)
+
+// Paths are the places of one line.
+type Paths struct {
+	Line string // LINES/NAME
+	Keys string // KEYS/NAME
+}
+
+// PathsOf are the places of a line.
+func PathsOf(h *config.Hook, name string) Paths {
+	return Paths{Line: filepath.Join(h.LinesDir, name), Keys: filepath.Join(h.KeysDir, name)}
+}
+
+func (p Paths) key(id string) string { return filepath.Join(p.Keys, id+".pem") }
+
+func (p Paths) generation(n int) string {
+	return filepath.Join(p.Line, "archive", fmt.Sprintf("%04d", n))
+}
+
+// Read gives what stands on the disk of a line.
+func (p Paths) Read(l config.Line) (Files, error) {
+	var f Files
+	var err error
+	if f.Live, err = p.live(); err != nil {
+		return f, err
+	}
+	if l.CSR != "" {
+		return f, p.readRequests(l, &f)
+	}
+	f.Next, err = p.next()
+	if f.Live != nil && f.Next.Hash() == f.Live.Hash() {
+		f.Next = nil
+	}
+	return f, err
+}
+
+// readRequests finds the keys of certificate requests: the one whose certificate is
+// live, and the other.
+func (p Paths) readRequests(l config.Line, f *Files) error {
+	published, _ := os.Readlink(filepath.Join(p.Line, "next"))
+	for _, path := range []string{l.CSR, l.NextCSR} {
+		k, err := requested(path)
+		switch {
+		case err != nil:
+			return err
+		case k == nil:
+		case f.Live != nil && k.Hash() == f.Live.Hash():
+			f.Live.Key = k
+		case f.Next == nil && f.Wanted == nil:
+			if published == filepath.Join("archive", "key-"+k.ID) {
+				f.Next = k
+			} else {
+				f.Wanted = k
+			}
+		}
+	}
+	if f.Live == nil && f.Next == nil && f.Wanted == nil {
+		return fmt.Errorf("read the certificate request %s: %w", l.CSR, fs.ErrNotExist)
+	}
+	return nil
+}
+
+// next is the key that the link next names; nil without link.
+func (p Paths) next() (*Key, error) {
+	target, err := os.Readlink(filepath.Join(p.Line, "next"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the next key: %w", err)
+	}
+	id, ok := strings.CutPrefix(filepath.Base(target), "key-")
+	if !ok || strings.HasPrefix(id, "csr-") {
+		return nil, nil // of a time when there were certificate requests
+	}
+	k, _, err := p.keyOf(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // a lost key cannot become live
+	}
+	return k, err
+}
+
+// live reads the generation that the link live names; nil without link.
+func (p Paths) live() (*Generation, error) {
+	target, err := os.Readlink(filepath.Join(p.Line, "live"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the live certificate: %w", err)
+	}
+	n, err := strconv.Atoi(filepath.Base(target))
+	if err != nil || n < 1 {
+		return nil, fmt.Errorf("read the live certificate: %s leads to %q, which is no generation", filepath.Join(p.Line, "live"), target)
+	}
+	g := &Generation{Number: n}
+	data, _, err := durable.ReadFile(filepath.Join(p.generation(n), "fullchain.pem"), maxPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read the live certificate: %w", err)
+	}
+	if g.Chain, err = ParseChain(data); err != nil {
+		return nil, fmt.Errorf("read the live certificate %s: %w", p.generation(n), err)
+	}
+	link, err := os.Readlink(filepath.Join(p.generation(n), "privkey.pem"))
+	if err == nil {
+		k, _, err := p.keyOf(strings.TrimSuffix(filepath.Base(link), ".pem"))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, err
+		case k.Hash() != g.Hash():
+			return nil, fmt.Errorf("read the live certificate %s: its private key is another one's", p.generation(n))
+		default:
+			g.Key = k
+		}
+	}
+	return g, nil
+}
+
+// ParseChain reads certificates in PEM; there is at least one.
+func ParseChain(data []byte) (chain []*x509.Certificate, err error) {
+	for rest := data; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, c)
+	}
+	if len(chain) == 0 {
+		return nil, errors.New("there is no certificate in it")
+	}
+	return chain, nil
+}
+
+// publish makes a key the next one: its public half gets the name that the map of
+// TLSA records has.
+func (p Paths) publish(k *Key) error {
+	name := "key-" + k.ID
+	dir := filepath.Join(p.Line, "archive", name)
+	if err := durable.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.SPKI})
+	if err := durable.WriteFile(filepath.Join(dir, "pubkey.pem"), text, durable.Options{}); err != nil {
+		return err
+	}
+	return durable.Link(filepath.Join("archive", name), filepath.Join(p.Line, "next"))
+}
+
+// install writes a new generation and makes it live: all files first, then the one
+// link. One that a killed process left half-written is written over.
+func (p Paths) install(l config.Line, chain []*x509.Certificate, k *Key, number int) error {
+	dir := p.generation(number)
+	if err := durable.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	texts := make([][]byte, len(chain))
+	for i, c := range chain {
+		texts[i] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+	}
+	full := bytes.Join(texts, nil)
+	for name, text := range map[string][]byte{"cert.pem": texts[0], "chain.pem": bytes.Join(texts[1:], nil), "fullchain.pem": full} {
+		if err := durable.WriteFile(filepath.Join(dir, name), text, durable.Options{}); err != nil {
+			return err
+		}
+	}
+	if k.CSR == nil {
+		if err := p.linkKey(dir, "privkey.pem", p.key(k.ID)); err != nil {
+			return err
+		}
+	}
+	if l.Combined {
+		path := filepath.Join(p.Keys, fmt.Sprintf("combined-%04d.pem", number))
+		if err := p.combine(path, l, k, full); err != nil {
+			return err
+		}
+		if err := p.linkKey(dir, "combined.pem", path); err != nil {
+			return err
+		}
+	}
+	return durable.Link(filepath.Join("archive", filepath.Base(dir)), filepath.Join(p.Line, "live"))
+}
+
+// linkKey puts a link to a file with a secret into a generation.
+func (p Paths) linkKey(dir, name, path string) error {
+	path, err := filepath.Abs(path)
+	if err == nil {
+		err = durable.Link(path, filepath.Join(dir, name))
+	}
+	return err
+}
+
+// combine writes private key, chain and DH parameters into one file, as some
+// services want it.
+func (p Paths) combine(path string, l config.Line, k *Key, full []byte) error {
+	key, _, err := durable.ReadFile(p.key(k.ID), maxPEM)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	text := append(bytes.Clone(key), full...)
+	if l.DHParams != "" {
+		dh, _, err := durable.ReadFile(l.DHParams, maxPEM)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+		text = append(text, dh...)
+	}
+	return durable.WriteFile(path, text, durable.Options{Mode: 0o600})
+}
+
+// numbers lists the generations, oldest first.
+func (p Paths) numbers() ([]int, error) {
+	entries, err := os.ReadDir(filepath.Join(p.Line, "archive"))
+	if err != nil {
+		return nil, err
+	}
+	var out []int
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil && n > 0 && e.IsDir() {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// prune removes the generations before the kept ones, and private keys that are
+// neither in a generation that stays, nor the next one.
+func (p Paths) prune(live, keep int, next *Key) error {
+	all, err := p.numbers()
+	if err != nil {
+		return fmt.Errorf("remove old generations: %w", err)
+	}
+	used := map[string]bool{}
+	if next != nil {
+		used[next.ID] = true
+	}
+	for _, n := range all {
+		dir := p.generation(n)
+		if n > live || n >= live-keep {
+			if link, err := os.Readlink(filepath.Join(dir, "privkey.pem")); err == nil {
+				used[strings.TrimSuffix(filepath.Base(link), ".pem")] = true
+			}
+			continue
+		}
+		if err := durable.Remove(filepath.Join(p.Keys, fmt.Sprintf("combined-%04d.pem", n))); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove an old generation: %w", err)
+		}
+	}
+	ids, err := p.listKeys()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if used[id] {
+			continue
+		}
+		if err := durable.Remove(p.key(id)); err != nil {
+			return fmt.Errorf("remove an old key: %w", err)
+		}
+		if err := os.RemoveAll(filepath.Join(p.Line, "archive", "key-"+id)); err != nil {
+			return fmt.Errorf("remove an old key: %w", err)
+		}
+	}
+	return nil
+}

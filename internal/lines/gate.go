@@ -1,0 +1,185 @@
+package lines
+
+import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"fmt"
+	"strings"
+	"time"
+
+	"zonebuild/internal/config"
+	"zonebuild/tlsa"
+)
+
+// Gate watches whether a next key may be used: its clocks run per owner of TLSA
+// records, for one key.
+type Gate struct {
+	Key    string           `json:"key,omitempty"` // Hash
+	Owners map[string]Clock `json:"owners,omitempty"`
+	Clock  time.Time        `json:"clock,omitzero"` // of the last look: time does not go back
+}
+
+// Clock is what was seen at one owner.
+type Clock struct {
+	Since   time.Time `json:"since,omitzero"`    // every server has had the next key's records from here on; zero: not so
+	None    bool      `json:"none,omitempty"`    // rather, every server says that there are no records
+	Missing string    `json:"missing,omitempty"` // why Since does not run, or must not count now
+	TTL     uint32    `json:"ttl,omitempty"`     // seconds; the longest that a cache may still hold
+	TTLAt   time.Time `json:"ttl_at,omitzero"`   // when it was last seen
+}
+
+// Watch is the gate after a look at DNS. Another key begins anew, but for the TTLs.
+// A clock that has run stops when any server answers without the records; silence
+// does not stop it, but keeps the gate shut until the server answers again.
+func (g Gate) Watch(key *Key, sights []Sight, now time.Time) Gate {
+	out := Gate{Key: key.Hash(), Owners: map[string]Clock{}, Clock: now}
+	for _, s := range sights {
+		old := g.Owners[s.Owner]
+		c := Clock{TTL: old.TTL, TTLAt: old.TTLAt}
+		if now.Before(g.Clock) || g.Key != out.Key {
+			old.Since = time.Time{} // another key, or a clock that was set back
+		}
+		c.age(s, now)
+		state, why := judge(s, key)
+		c.Missing = why
+		switch state {
+		case absent:
+		case unknown:
+			c.Since, c.None = old.Since, old.None
+		default:
+			c.None = state == none
+			if c.Since = old.Since; c.Since.IsZero() || old.None != c.None {
+				c.Since = now
+			}
+		}
+		out.Owners[s.Owner] = c
+	}
+	return out
+}
+
+// age keeps the longest TTL that a cache may still hold: a lower one counts only
+// when the longer has run out.
+func (c *Clock) age(s Sight, now time.Time) {
+	seen, any := uint32(0), false
+	for _, v := range s.Servers {
+		if v.Silent == "" {
+			seen, any = max(seen, v.TTL), true
+		}
+	}
+	switch {
+	case !any:
+	case seen >= c.TTL, now.Sub(c.TTLAt) > time.Duration(c.TTL)*time.Second:
+		c.TTL, c.TTLAt = seen, now
+	}
+}
+
+// verdict of a look at one owner.
+type verdict int
+
+const (
+	unknown verdict = iota
+	absent          // a server lacks the key's records
+	none            // all servers say that there are no records
+	present
+)
+
+func judge(s Sight, key *Key) (verdict, string) {
+	if s.Trouble != "" {
+		return unknown, s.Trouble
+	}
+	var silent, lacking []string
+	with, without := 0, 0
+	for _, v := range s.Servers {
+		switch {
+		case v.Silent != "":
+			silent = append(silent, v.Server+" "+v.Silent)
+		case len(v.Records) == 0:
+			without++
+			lacking = append(lacking, v.Server+" has no TLSA records")
+		case !covers(v.Records, key.SPKI):
+			with++
+			lacking = append(lacking, v.Server+" lacks those of the next key")
+		default:
+			with++
+		}
+	}
+	switch {
+	case len(s.Servers) == 0:
+		return unknown, "no server was asked"
+	case len(lacking) > 0 && with > 0:
+		return absent, strings.Join(lacking, "; ")
+	case len(silent) > 0:
+		return unknown, strings.Join(silent, "; ")
+	case without > 0:
+		return none, ""
+	}
+	return present, ""
+}
+
+// covers reports whether the records allow a key: a DANE-EE(3) SPKI(1) record is
+// its, and so is one of every matching type beside it (RFC 7671 §8), as a client
+// may heed that one alone (§9).
+func covers(records []tlsa.Record, spki []byte) bool {
+	found := map[tlsa.Kind]bool{}
+	for _, r := range records {
+		if r.Usage == 3 && r.Selector == 1 {
+			found[r.Kind] = found[r.Kind] || matches(r, spki)
+		}
+	}
+	for _, ok := range found {
+		if !ok {
+			return false
+		}
+	}
+	return len(found) > 0
+}
+
+func matches(r tlsa.Record, spki []byte) bool {
+	switch r.MatchingType {
+	case 0:
+		return r.Data == string(spki)
+	case 1:
+		sum := sha256.Sum256(spki)
+		return r.Data == string(sum[:])
+	case 2:
+		sum := sha512.Sum512(spki)
+		return r.Data == string(sum[:])
+	}
+	return false
+}
+
+// open says when the key may be used; the zero time and why not, if that cannot be
+// said. A first key has no predecessor in any cache: where there are no records at
+// all, it need not wait.
+func (g Gate) open(key *Key, services []config.Service, p Params, first bool) (at time.Time, why string) {
+	for _, s := range services {
+		if !s.TLSA {
+			continue
+		}
+		owner := ownerOf(s)
+		c, ok := g.Owners[owner]
+		switch {
+		case g.Key != key.Hash() || !ok:
+			return time.Time{}, fmt.Sprintf("%s: not asked yet", owner)
+		case c.Missing != "":
+			return time.Time{}, fmt.Sprintf("%s: %s", owner, c.Missing)
+		case c.Since.IsZero():
+			return time.Time{}, fmt.Sprintf("%s: not seen yet", owner)
+		case c.None && first:
+			continue
+		}
+		if t := c.Since.Add(time.Duration(p.TTLs)*time.Duration(c.TTL)*time.Second + p.Margin); t.After(at) {
+			at, why = t, fmt.Sprintf("%s: caches may hold what was before", owner)
+		}
+	}
+	return at, why
+}
+
+// ownerOf is where the TLSA records of a service are; "" if its name is too long.
+func ownerOf(s config.Service) string {
+	n, err := tlsa.Service{Host: s.Host, Port: uint16(s.Port), Proto: s.Proto}.Owner()
+	if err != nil {
+		return ""
+	}
+	return n.String()
+}

@@ -1,0 +1,165 @@
+// Package lines keeps certificate lines: certificates of one set of names that
+// follow each other, renewed in time, with private keys that are pinned by TLSA
+// records (RFC 6698, RFC 7671 §8) and therefore change in one order only: the next
+// key is published, every server has it, every cache has had the time to forget
+// what was before; then a certificate for it is issued and put in place, the
+// services are told, and asked what they serve; only then the old key is history.
+//
+// What a line does next is a pure function, Decide, of what stands on the disk, of
+// what was seen of DNS, and of the time. A Keeper carries it out, and every step is
+// such that a process which dies in it leaves a state from which Decide goes on.
+//
+// On the disk, LINES is lines-dir, KEYS keys-dir and STATE state-dir of
+// acmehook.toml:
+//
+//	LINES/NAME/live            -> archive/0007, the only switch: one atomic rename
+//	LINES/NAME/next            -> archive/key-ID, with pubkey.pem of the next key
+//	LINES/NAME/archive/0007/   cert.pem chain.pem fullchain.pem, and links to the keys
+//	KEYS/NAME/ID.pem           private keys, mode 0600
+//	STATE/NAME.json            clocks, hooks that are due: nothing that another file says
+//
+// Everything in LINES is public; the links there to private keys lead out of it.
+//
+// It refuses to use a key before its TLSA records allow it, but by the operator's
+// explicit word; it makes no certificate for a key of the account; it gives no
+// text of a CA to a program, and no secret to anybody.
+package lines
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"net/netip"
+	"time"
+
+	"zonebuild/internal/acmeclient"
+	"zonebuild/internal/config"
+	"zonebuild/tlsa"
+)
+
+// Key is a key pair of a line. Its private half is in a file, or, where there is a
+// certificate request instead, nowhere here.
+type Key struct {
+	ID      string    // in file names; "csr-…" for one that is elsewhere
+	Created time.Time // zero: not known
+	SPKI    []byte    // SubjectPublicKeyInfo, DER
+	CSR     []byte    // DER; nil = the private half is in a file
+}
+
+// Hash names a key by its public half: hexadecimal SHA-256 of the SPKI.
+func (k *Key) Hash() string {
+	if k == nil {
+		return ""
+	}
+	return hash(k.SPKI)
+}
+
+func hash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Generation is a certificate of a line with its key.
+type Generation struct {
+	Number int
+	Chain  []*x509.Certificate // the leaf first
+	Key    *Key                // nil: its file is gone
+}
+
+// Leaf is the certificate itself.
+func (g *Generation) Leaf() *x509.Certificate { return g.Chain[0] }
+
+// Hash names the key that the certificate is for.
+func (g *Generation) Hash() string { return hash(g.Leaf().RawSubjectPublicKeyInfo) }
+
+// Files are what stands on the disk of a line.
+type Files struct {
+	Live *Generation // nil: none yet
+	Next *Key        // that is to be published; nil: none, or it is the live one
+	// Wanted is the key of a certificate request that is to be the next one and is
+	// not yet.
+	Wanted *Key
+}
+
+// State is what is kept of a line beside its files, as JSON. The zero value is that
+// of a line which was never seen, or whose state was lost: clocks start anew, hooks
+// run again, nothing is used early.
+type State struct {
+	Gate     Gate                `json:"gate"`
+	Rollover time.Time           `json:"rollover,omitzero"` // a key change was asked for
+	Deploy   Deploy              `json:"deploy"`
+	Served   map[string]Serving  `json:"served,omitempty"` // by service
+	Lags     map[string]Lag      `json:"lags,omitempty"`   // by service
+	Seed     []byte              `json:"seed,omitempty"`   // of the renewal's instant
+	Renewal  *acmeclient.Renewal `json:"renewal,omitempty"`
+	Error    string              `json:"error,omitempty"` // of the last run; empty: it went well
+	ErrorAt  time.Time           `json:"error_at,omitzero"`
+}
+
+// Deploy says which hooks have been run for which generation.
+type Deploy struct {
+	Generation int       `json:"generation"`
+	Done       int       `json:"done"`              // hooks that succeeded, in their order
+	Tries      int       `json:"tries,omitempty"`   // of the one that is due, in a row
+	RetryAt    time.Time `json:"retry_at,omitzero"` // not before
+	Error      string    `json:"error,omitempty"`
+}
+
+// Serving says what a service was last seen with.
+type Serving struct {
+	Generation int       `json:"generation"`
+	Key        string    `json:"key"` // Hash
+	At         time.Time `json:"at"`
+	ByHand     bool      `json:"by_hand,omitempty"`
+}
+
+// Lag says why a service is not known to serve the live certificate.
+type Lag struct {
+	Since time.Time `json:"since"`
+	Text  string    `json:"text"`
+}
+
+// CA is what a Keeper needs of an account at a CA; *acmeclient.Client is one.
+type CA interface {
+	Obtain(ctx context.Context, solver acmeclient.Solver, r acmeclient.Request) (*acmeclient.Certificate, error)
+	Resume(ctx context.Context, solver acmeclient.Solver, name string) (*acmeclient.Certificate, error)
+	Forget(name string) error
+	Order(name string) (acmeclient.Order, bool, error)
+	Renewal(ctx context.Context, name string, leaf *x509.Certificate, seed []byte) (acmeclient.Renewal, error)
+	Journal() (acmeclient.Journal, error)
+}
+
+var _ CA = (*acmeclient.Client)(nil)
+
+// Sight is what was seen of the TLSA RRset of a service.
+type Sight struct {
+	Service string
+	Owner   string
+	Servers []ServerSight
+	Trouble string // why nothing can be concluded, or DNSSEC does not hold; empty: all is well
+}
+
+// ServerSight is the answer of one address of an authoritative server.
+type ServerSight struct {
+	Server  string
+	Silent  string        // why there was no answer with authority; empty: there was
+	Records []tlsa.Record // none: it said that there are none
+	TTL     uint32        // seconds; of the RRset, or of its absence
+}
+
+// Shown is what one address of a service served.
+type Shown struct {
+	Addr netip.AddrPort
+	Leaf []byte // DER
+	Err  error  // why it is not known
+}
+
+// Observer looks at the world.
+type Observer interface {
+	// Look asks every address of every authoritative server for the TLSA RRsets.
+	Look(ctx context.Context, services []config.Service) []Sight
+	// Probe asks every address of a service which certificate it serves. Error: the
+	// addresses are not known.
+	Probe(ctx context.Context, s config.Service) ([]Shown, error)
+}

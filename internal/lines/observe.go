@@ -1,0 +1,208 @@
+package lines
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"zonebuild/internal/authority"
+	"zonebuild/internal/config"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/starttls"
+	"zonebuild/internal/validate"
+	"zonebuild/tlsa"
+)
+
+// Network is the Observer that looks at the world as it is.
+type Network struct {
+	Servers  []authority.Server // asked instead of the zones' NS sets; none = those
+	Finder   authority.Finder
+	Validate validate.Source // what TLSA answers must be secure by; nil = nothing is asked
+}
+
+// Look asks every server of every service's zone.
+func (n Network) Look(ctx context.Context, services []config.Service) []Sight {
+	out := make([]Sight, len(services))
+	var wg sync.WaitGroup
+	for i, s := range services {
+		wg.Go(func() { out[i] = n.look(ctx, s) })
+	}
+	wg.Wait()
+	return out
+}
+
+// maxAliases bounds a chain of CNAMEs at an owner (RFC 7671 §7).
+const maxAliases = 8
+
+func (n Network) look(ctx context.Context, s config.Service) Sight {
+	sight := Sight{Service: s.Name, Owner: ownerOf(s)}
+	owner, err := domain.Parse(sight.Owner)
+	if err != nil {
+		sight.Trouble = fmt.Sprintf("the name of its TLSA records: %s", err)
+		return sight
+	}
+	at := s.Host
+	for range maxAliases {
+		servers := n.Servers
+		if len(servers) == 0 {
+			zone, err := n.Finder.Zone(ctx, at)
+			if err == nil {
+				servers, _, err = n.Finder.Servers(ctx, zone)
+			}
+			if err != nil {
+				sight.Trouble = err.Error()
+				return sight
+			}
+		}
+		var alias domain.Name
+		if sight.Servers, alias = askAll(ctx, servers, owner); alias.IsZero() {
+			sight.Trouble = n.secure(ctx, s)
+			return sight
+		}
+		owner, at = alias, alias
+	}
+	sight.Trouble = "too many aliases"
+	return sight
+}
+
+// secure says why the records, or their absence, are not proved.
+func (n Network) secure(ctx context.Context, s config.Service) string {
+	if n.Validate == nil {
+		return ""
+	}
+	owner, err := domain.Parse(ownerOf(s))
+	if err != nil {
+		return err.Error()
+	}
+	a, err := n.Validate.LookUp(ctx, owner, dns.TypeTLSA)
+	switch {
+	case err != nil:
+		return err.Error()
+	case a.Status != validate.Secure:
+		return fmt.Sprintf("DNSSEC: %s: %s", a.Status, a.Reason)
+	}
+	return ""
+}
+
+func askAll(ctx context.Context, servers []authority.Server, owner domain.Name) ([]ServerSight, domain.Name) {
+	out := make([]ServerSight, len(servers))
+	aliases := make([]domain.Name, len(servers))
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		wg.Go(func() { out[i], aliases[i] = ask(ctx, s, owner) })
+	}
+	wg.Wait()
+	for _, a := range aliases {
+		if !a.IsZero() {
+			return nil, a
+		}
+	}
+	return out, domain.Name{}
+}
+
+// ask asks one server for the TLSA records of an owner; alias is where a CNAME
+// leads, if the records are not in the same answer.
+func ask(ctx context.Context, s authority.Server, owner domain.Name) (sight ServerSight, alias domain.Name) {
+	sight.Server = s.String()
+	in, err := authority.Exchange(ctx, s.Addr, authority.Question(owner, dns.TypeTLSA, false))
+	switch {
+	case err != nil:
+		sight.Silent = "does not answer: " + err.Error()
+		return sight, alias
+	case in.Rcode != dns.RcodeSuccess && in.Rcode != dns.RcodeNameError:
+		sight.Silent = "answers " + authority.Rcode(in)
+		return sight, alias
+	case !in.Authoritative:
+		sight.Silent = "answers without authority"
+		return sight, alias
+	}
+	for _, rr := range in.Answer {
+		switch rr := rr.(type) {
+		case *dns.TLSA:
+			r, err := recordOf(rr)
+			if err != nil {
+				sight.Silent = "answers a record that cannot be read"
+			}
+			sight.Records = append(sight.Records, r)
+			sight.TTL = max(sight.TTL, rr.Hdr.Ttl)
+		case *dns.CNAME:
+			sight.TTL = max(sight.TTL, rr.Hdr.Ttl)
+			alias, _ = domain.Parse(rr.Target)
+		}
+	}
+	if len(sight.Records) > 0 {
+		return sight, domain.Name{}
+	}
+	for _, rr := range in.Ns { // RFC 2308 §5
+		if soa, ok := rr.(*dns.SOA); ok {
+			sight.TTL = max(sight.TTL, min(soa.Hdr.Ttl, soa.Minttl))
+		}
+	}
+	return sight, alias
+}
+
+// recordOf takes the data of a record out of the library's form.
+func recordOf(rr *dns.TLSA) (tlsa.Record, error) {
+	data, err := hex.DecodeString(rr.Certificate)
+	return tlsa.Record{Kind: tlsa.Kind{Usage: rr.Usage, Selector: rr.Selector, MatchingType: rr.MatchingType}, Data: string(data)}, err
+}
+
+// maxAddresses bounds how many addresses of a service are asked.
+const maxAddresses = 64
+
+// Probe connects to every address of a service.
+func (n Network) Probe(ctx context.Context, s config.Service) ([]Shown, error) {
+	addrs := s.Probe
+	if len(addrs) == 0 {
+		for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			set, err := n.Finder.Resolver.LookUp(ctx, s.Host, typ)
+			if err != nil {
+				return nil, fmt.Errorf("look up its addresses: %w", err)
+			}
+			for _, rr := range set {
+				var ip netip.Addr
+				switch rr := rr.(type) {
+				case *dns.A:
+					ip, _ = netip.AddrFromSlice(rr.A)
+				case *dns.AAAA:
+					ip, _ = netip.AddrFromSlice(rr.AAAA)
+				}
+				if ip.IsValid() {
+					addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(s.Port)))
+				}
+			}
+		}
+	}
+	addrs = addrs[:min(len(addrs), maxAddresses)]
+	o := starttls.Options{Protocol: starttls.ForPort(uint16(s.Port)), Timeout: 10 * time.Second}
+	if s.StartTLS != "" {
+		var err error
+		if o.Protocol, err = starttls.ParseProtocol(s.StartTLS); err != nil {
+			return nil, err
+		}
+	}
+	sni := s.SNI
+	if sni.IsZero() {
+		sni = s.Host
+	}
+	o.ServerName = strings.TrimSuffix(sni.String(), ".")
+	out := make([]Shown, len(addrs))
+	var wg sync.WaitGroup
+	for i, a := range addrs {
+		wg.Go(func() {
+			served, err := starttls.Dial(ctx, a, o)
+			out[i] = Shown{Addr: a, Err: err}
+			if err == nil && len(served.Chain) > 0 {
+				out[i].Leaf = served.Chain[0]
+			}
+		})
+	}
+	wg.Wait()
+	return out, nil
+}

@@ -1,0 +1,138 @@
+package lines
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"zonebuild/internal/acmeclient"
+	"zonebuild/internal/config"
+)
+
+// Status is what is told of a line.
+type Status struct {
+	Line       string              `json:"line"`
+	Names      []string            `json:"names"`
+	Generation int                 `json:"generation,omitempty"`
+	NotBefore  time.Time           `json:"not_before,omitzero"`
+	NotAfter   time.Time           `json:"not_after,omitzero"` // zero: there is no certificate
+	Renewal    *acmeclient.Renewal `json:"renewal,omitempty"`
+	Key        *KeyStatus          `json:"key,omitempty"`
+	NextKey    *KeyStatus          `json:"next_key,omitempty"`
+	Gate       map[string]Clock    `json:"gate,omitempty"` // of the next key, by owner of TLSA records
+	Services   []ServiceStatus     `json:"services,omitempty"`
+	Steps      []string            `json:"due,omitempty"`   // that the next run takes
+	Waits      []Wait              `json:"waits,omitempty"` // what comes later
+	Error      string              `json:"error,omitempty"` // of the last run
+	ErrorAt    time.Time           `json:"error_at,omitzero"`
+	Alarm      string              `json:"alarm,omitempty"` // what the operator must look at
+}
+
+// KeyStatus is what is told of a key.
+type KeyStatus struct {
+	ID      string    `json:"id"`
+	SHA256  string    `json:"spki_sha256"`
+	Created time.Time `json:"created,omitzero"`
+}
+
+// ServiceStatus is what is told of a service.
+type ServiceStatus struct {
+	Name    string    `json:"name"`
+	Serves  bool      `json:"serves"` // the live certificate, when it was last asked
+	At      time.Time `json:"at,omitzero"`
+	ByHand  bool      `json:"by_hand,omitempty"`
+	Unasked bool      `json:"unasked,omitempty"` // it cannot be asked
+	Lag     string    `json:"lag,omitempty"`     // why it is not known to serve it
+}
+
+// Status tells where a line is, from what is stored: nobody is asked. CA may be nil.
+func (k *Keeper) Status(l config.Line) (Status, error) {
+	s := Status{Line: l.Name, Names: l.Names}
+	files, err := PathsOf(k.Config, l.Name).Read(l)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s, fmt.Errorf("line %s: %w", l.Name, err)
+	}
+	state, err := LoadState(k.Config, l.Name)
+	if err != nil {
+		return s, fmt.Errorf("line %s: %w", l.Name, err)
+	}
+	in := Input{
+		Line: l, Services: k.Config.ServicesOf(l), Files: files, State: state,
+		Params: Params{TTLs: k.Config.TTLs, Margin: k.Config.Margin}, Now: k.Now(),
+	}
+	if k.CA != nil {
+		if in.Order, in.RetryAt, err = onTheWay(k.CA, l.Name, in.Now); err != nil {
+			return s, fmt.Errorf("line %s: %w", l.Name, err)
+		}
+	}
+	plan := Decide(in)
+	for _, d := range plan.Steps {
+		s.Steps = append(s.Steps, fmt.Sprintf("%s: %s", d.Step, d.Why))
+	}
+	s.Waits, s.Renewal, s.Error, s.ErrorAt = plan.Waits, state.Renewal, state.Error, state.ErrorAt
+	s.NextKey = keyStatus(files.Next)
+	if files.Next != nil && state.Gate.Key == files.Next.Hash() {
+		s.Gate = state.Gate.Owners
+	}
+	if g := files.Live; g != nil {
+		s.Generation, s.NotBefore, s.NotAfter, s.Key = g.Number, g.Leaf().NotBefore, g.Leaf().NotAfter, keyStatus(g.Key)
+	}
+	for _, v := range in.Services {
+		seen := state.Served[v.Name]
+		s.Services = append(s.Services, ServiceStatus{
+			Name: v.Name, Serves: files.Live != nil && seen.Generation == s.Generation, At: seen.At, ByHand: seen.ByHand, Unasked: v.ProbeOff, Lag: state.Lags[v.Name].Text,
+		})
+	}
+	s.Alarm = alarm(in)
+	return s, nil
+}
+
+// alarm says what is wrong for so long that somebody must look: half of the time
+// between renewal and expiration has gone by, or services lag for a day.
+func alarm(in Input) string {
+	g := in.Files.Live
+	if g == nil {
+		return "there is no certificate"
+	}
+	d := decision{Input: in}
+	at, _ := d.renewAt()
+	end := g.Leaf().NotAfter
+	switch {
+	case !in.Now.Before(end):
+		return "the certificate has expired"
+	case at.Before(end) && in.Now.After(at.Add(end.Sub(at)/2)):
+		return "the certificate expires soon, and its renewal does not come about"
+	case in.State.Deploy.Tries > 2:
+		return "a deploy hook fails: " + in.State.Deploy.Error
+	}
+	for _, s := range in.Services {
+		if lag, ok := in.State.Lags[s.Name]; ok && in.Now.Sub(lag.Since) > maxLag {
+			return "service " + s.Name + ": " + lag.Text
+		}
+	}
+	return ""
+}
+
+// maxLag is how long a service may take to load a certificate.
+const maxLag = time.Hour
+
+func keyStatus(k *Key) *KeyStatus {
+	if k == nil {
+		return nil
+	}
+	return &KeyStatus{ID: k.ID, SHA256: k.Hash(), Created: k.Created}
+}
+
+// WhyNot says in one line why there is nothing yet.
+func (s Status) WhyNot() string {
+	switch {
+	case s.Error != "":
+		return s.Error
+	case len(s.Waits) > 0 && s.Waits[0].At.IsZero():
+		return s.Waits[0].Why
+	case len(s.Waits) > 0:
+		return s.Waits[0].Why + " until " + s.Waits[0].At.UTC().Format(time.RFC3339)
+	}
+	return "nothing is due"
+}
