@@ -32,7 +32,7 @@ func floors() map[string]int {
 		2: {"soa", "primary", "dnsextra", "sshfp", "tlsa", "internal/verify", "internal/authority", "internal/validate", "internal/starttls"},
 		3: {"internal/dnssec", "internal/guard"},
 		4: {"internal/publish", "internal/nsd", "internal/dane", "internal/acmeclient"},
-		5: {"internal/build", "internal/watch", "internal/lines"},
+		5: {"internal/build", "internal/watch", "internal/lines", "internal/daemon"},
 		6: {"cmd/zonebuild", "cmd/acmehook", "scripts/bench"},
 	}
 	floor := map[string]int{}
@@ -51,8 +51,9 @@ func sameFloor() map[string][]string {
 		"internal/config":   {"internal/diag", "internal/domain", "internal/durable"},
 		"internal/lab":      {"internal/diag", "internal/domain"},
 		"zone":              {"internal/rrset"},
-		"internal/nsd":      {"internal/publish"},   // it meets publish's Server
-		"internal/validate": {"internal/authority"}, // it asks through it
+		"internal/nsd":      {"internal/publish"},                 // it meets publish's Server
+		"internal/validate": {"internal/authority"},               // it asks through it
+		"internal/daemon":   {"internal/build", "internal/watch"}, // it joins them
 	}
 }
 
@@ -64,6 +65,7 @@ func only() map[string][]string {
 		"github.com/fsnotify/fsnotify":  {"internal/watch"},
 		"os/exec":                       {"internal/nsd", "internal/publish", "internal/lines", "internal/lab", "scripts/bench"},
 		module + "/internal/lab":        {},
+		"github.com/prometheus":         {"internal/daemon"},
 		"math/rand":                     {"internal/lab", "scripts/bench"}, // the same input gives the same bytes
 		"github.com/letsencrypt/pebble": {"internal/lab"},
 	}
@@ -83,7 +85,7 @@ func never() map[string][]string {
 func clock() []string {
 	return []string{
 		"cmd/zonebuild", "cmd/acmehook", "internal/watch", "internal/acmeclient", "internal/dane", "internal/publish",
-		"internal/nsd", "internal/lab", "internal/durable", "internal/cli", "internal/authority",
+		"internal/nsd", "internal/lab", "internal/durable", "internal/daemon", "internal/cli", "internal/authority",
 		"scripts/bench",
 	}
 }

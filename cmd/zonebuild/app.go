@@ -76,7 +76,7 @@ func (p *program) app() *ucli.App {
 			&ucli.BoolFlag{Name: "verbose", Usage: "say more"},
 		},
 		Commands: []*ucli.Command{
-			p.buildCommand(), p.initCommand(), p.checkCommand(), p.diffCommand(), p.approveCommand(),
+			p.buildCommand(), p.watchCommand(), p.initCommand(), p.checkCommand(), p.diffCommand(), p.approveCommand(),
 			p.keygenCommand(), p.dsCommand(), p.verifyCommand(), p.verifyServedCommand(), p.verifyDANECommand(), p.statusCommand(), p.retireCommand(),
 			p.publishCommand(), p.tlsaCommand(), p.versionCommand(),
 		},
@@ -164,6 +164,8 @@ type session struct {
 	verbose bool
 	all     bool   // say again what the last run said
 	dir     string // -C
+
+	revision string // of the sources, where it is known
 }
 
 func (p *program) session(c *ucli.Context) (*session, error) {

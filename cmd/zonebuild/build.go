@@ -56,26 +56,34 @@ func (p *program) build(c *ucli.Context) error {
 			return err
 		}
 	} else {
-		if report.BoxesNew || s.all {
-			if err := s.printer.Diagnostics(report.Boxes); err != nil {
-				return err
-			}
-		}
-		if report.StrayNew || s.all {
-			if err := s.printer.Diagnostics(report.Strays); err != nil {
-				return err
-			}
-		}
-		for i := range report.Zones {
-			if err := s.sayResult(&report.Zones[i]); err != nil {
-				return err
-			}
+		if err := s.sayReport(&report); err != nil {
+			return err
 		}
 	}
 	if err != nil {
 		return err
 	}
 	return cli.Exit(report.Code)
+}
+
+// sayReport tells what a pass did.
+func (s *session) sayReport(report *build.Report) error {
+	if report.BoxesNew || s.all {
+		if err := s.printer.Diagnostics(report.Boxes); err != nil {
+			return err
+		}
+	}
+	if report.StrayNew || s.all {
+		if err := s.printer.Diagnostics(report.Strays); err != nil {
+			return err
+		}
+	}
+	for i := range report.Zones {
+		if err := s.sayResult(&report.Zones[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxFaults of one zone are printed by a build: cron sends mail.
@@ -119,17 +127,25 @@ func (s *session) sayResult(r *build.Result) error {
 		what := map[string]string{
 			build.Published: "published", build.Unconfirmed: "made, but not seen served yet,", build.RolledBack: "rolled back, last good records published",
 		}[r.Action]
-		s.note("%s: %s with serial %d: %s; %s made, %d kept", r.Zone, what, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs)
+		s.note("%s: %s with serial %d: %s; %s made, %d kept%s", r.Zone, what, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs, s.ofRevision())
 	case build.Confirmed:
 		s.note("%s: serial %d is served", r.Zone, r.Serial)
 	case build.WouldChange:
 		s.note("%s: would be published with serial %d: %s; %s to make, %d to keep", r.Zone, r.Serial, strings.Join(r.Reasons, ", "), plural(r.NewSigs, "signature"), r.KeptSigs)
-	case build.Rejected, build.Refused:
+	case build.Rejected, build.Refused, build.Waiting:
 		if len(r.Reasons) > 0 {
 			s.note("%s: the last good records are published again with serial %d: %s", r.Zone, r.Serial, strings.Join(r.Reasons, ", "))
 		}
 	}
 	return nil
+}
+
+// ofRevision is the end of a line that tells of a publish.
+func (s *session) ofRevision() string {
+	if s.revision == "" {
+		return ""
+	}
+	return "; revision " + s.revision
 }
 
 // sayError tells of a failure. The lines behind the first are to be copied, such

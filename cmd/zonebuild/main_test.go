@@ -2,9 +2,14 @@ package main
 
 import (
 	"errors"
+	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -21,6 +26,8 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status,
+			"await":  await,
+			"signal": signalTo,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NOW", "2026-03-01T12:00:00Z")
@@ -48,4 +55,31 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
 	}
+}
+
+// await waits until a file holds a pattern: await FILE REGEXP.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE REGEXP")
+	}
+	pattern := regexp.MustCompile(args[1])
+	for late := time.Now().Add(20 * time.Second); time.Now().Before(late); time.Sleep(10 * time.Millisecond) {
+		if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && pattern.Match(text) {
+			return
+		}
+	}
+	ts.Fatalf("%s does not come to hold %s", args[0], args[1])
+}
+
+// signalTo sends a signal to the process that a lock names: signal HUP|TERM LOCK.
+func signalTo(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: signal HUP|TERM LOCK")
+	}
+	sig, known := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM}[args[0]]
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[1])))
+	if ts.Check(err); !known || pid <= 1 {
+		ts.Fatalf("signal %s to process %d", args[0], pid)
+	}
+	ts.Check(syscall.Kill(pid, sig))
 }

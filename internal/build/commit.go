@@ -121,6 +121,7 @@ func (j *job) adopt(t *Tree) {
 	s := j.state
 	if s.Serial != j.head.serial || s.File != j.head.id {
 		s.Serial, s.File, s.Confirmed = j.head.serial, j.head.id, false
+		s.Oldest = time.Time{}
 		s.Signed = j.signs()
 		if j.external() {
 			s.Unsigned = t.unsignedID(j.z.Name)
@@ -243,7 +244,7 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 			return err
 		}
 		body, header.Next = s, s.Next
-		facts.OldestLeft = s.Oldest.Sub(j.now)
+		facts.OldestLeft, j.oldest = s.Oldest.Sub(j.now), s.Oldest
 		j.res.Records, j.res.NewSigs, j.res.KeptSigs = s.Records, s.New, s.Signatures-s.New
 	} else {
 		j.res.Records = z.Records().Len()
@@ -318,6 +319,7 @@ func (j *job) afterCommit(serial uint32, header Header, t *Tree) {
 	s.Serial, s.Published, s.Confirmed = serial, j.now.UTC(), false
 	s.Signed = j.signs()
 	s.NewZone, s.Awaited = false, nil
+	s.Oldest = j.oldest.UTC()
 	s.Keys = nil
 	for i := range j.keys {
 		if k := &j.keys[i]; k.Published {

@@ -14,8 +14,6 @@ import (
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/guard"
-	"zonebuild/primary"
-	"zonebuild/soa"
 	"zonebuild/zone"
 )
 
@@ -184,16 +182,14 @@ func (t *Tree) cutsOf(z *config.Zone) cuts {
 		return c
 	}
 	c := cuts{at: map[domain.Name]bool{}, ds: map[domain.Name][]*dns.DS{}}
-	f, faults := soa.Load(t.files, z.SOA, z.Name)
-	fragments := []zone.Fragment{f}
-	for _, file := range z.Primary {
-		f, more := primary.Load(t.files, file, z.Name)
-		fragments, faults = append(fragments, f), append(faults, more...)
+	src := t.hostSources(z)
+	switch {
+	case src.absent:
+		c.err = fmt.Errorf("the sources of %s are in other hands", z.Name)
+	case src.faults.HasErrors():
+		c.err = errors.New(firstError(src.faults))
 	}
-	if faults.HasErrors() {
-		c.err = errors.New(firstError(faults))
-	}
-	for _, f := range fragments {
+	for _, f := range src.fragments {
 		for i := 0; f.Records != nil && i < f.Records.Len(); i++ {
 			switch f.Records.Type(i) {
 			case dns.TypeNS:

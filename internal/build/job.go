@@ -32,6 +32,7 @@ const (
 	Refused     = "refused"  // a guard; last good stays
 	Failed      = "failed"
 	RolledBack  = "rolled-back"
+	Waiting     = "waiting" // its sources are in other hands and nothing of them is kept; last good stays
 )
 
 // Result is what one pass did to one zone.
@@ -55,6 +56,8 @@ type Result struct {
 	Code        int             `json:"exit"`
 
 	compiled bool // its sources were compiled in this pass
+
+	After After `json:"-"` // what a daemon has to know
 }
 
 // job is one zone in one pass.
@@ -81,6 +84,7 @@ type job struct {
 	held   string // why the last good records are published instead of the input
 	reload bool   // the server has to be told
 	keys   []dnssec.Key
+	oldest time.Time // expiration of the signatures that were made or kept for this publish
 }
 
 // fail ends the job with an error that a retry may mend.
@@ -145,6 +149,10 @@ func (p *pass) prepare(ctx context.Context, j *job) {
 	})
 	p.readBack(j)
 	wait()
+	if c.src.absent {
+		p.keepUp(ctx, j)
+		return
+	}
 	candidate := p.candidate(j, c)
 	if candidate == nil {
 		p.o.Log.Debug("nothing to publish", "zone", j.z.Name, "action", j.res.Action)

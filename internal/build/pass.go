@@ -33,6 +33,9 @@ type Options struct {
 	// and in a dry run, nobody looks.
 	Observer Observer
 	Log      *slog.Logger
+
+	Held  bool          // soa/ and primary/ are in other hands: what is kept of them stands (Tree.Keep)
+	Doubt []domain.Name // zones that were seen served with another serial than the published one
 }
 
 // Report is what a pass did.
@@ -63,7 +66,11 @@ type pass struct {
 }
 
 func (t *Tree) newPass(ctx context.Context, o Options) *pass {
-	return &pass{ctx: ctx, tree: t, o: o, mounted: t.notMounted(), looks: newLooks()}
+	p := &pass{ctx: ctx, tree: t, o: o, looks: newLooks()}
+	if !o.Held {
+		p.mounted = t.notMounted()
+	}
+	return p
 }
 
 // Build takes the zones of a tree from their sources to the name server.
@@ -77,6 +84,7 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	if err := t.refresh(); err != nil {
 		return report, err
 	}
+	t.held = o.Held
 	if !o.DryRun {
 		if err := t.makeDirs(); err != nil {
 			return report, err
@@ -209,6 +217,9 @@ func (p *pass) start(z *config.Zone) *job {
 		p.o.Log.Warn("read state", "zone", z.Name, "err", err)
 		state.raise("state-damaged", err.Error(), j.now)
 	}
+	if slices.Contains(p.o.Doubt, z.Name) {
+		state.Confirmed = false
+	}
 	if says, full := p.full(z.Name); full {
 		state.raise("box-full", says, j.now)
 	} else {
@@ -243,6 +254,7 @@ func (p *pass) finish(j *job) {
 		return
 	}
 	p.alarms(j)
+	p.findOldest(j)
 	if err := p.tree.saveState(j.z.Name, j.state); err != nil {
 		j.res.Action, j.res.News = Failed, true
 		j.res.Error = strings.TrimPrefix(j.res.Error+"; "+err.Error(), "; ")
@@ -250,6 +262,7 @@ func (p *pass) finish(j *job) {
 		j.state.raise("build-failed", err.Error(), j.now)
 		p.alarms(j)
 	}
+	p.after(j)
 	j.lock.Unlock()
 }
 
@@ -380,6 +393,7 @@ func (j *job) unconfirmed(err error) {
 		j.res.Action = Unconfirmed
 	}
 	j.state.raise("unconfirmed", j.res.Error, j.now)
+	j.res.After.Unconfirmed = true
 }
 
 // rollBack publishes the last good records with a higher serial and holds back

@@ -18,7 +18,6 @@ import (
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
 	"zonebuild/primary"
-	"zonebuild/soa"
 	"zonebuild/zone"
 )
 
@@ -34,6 +33,7 @@ type sources struct {
 	input        [sha256.Size]byte
 	hostRecords  int  // records of soa/ and primary/
 	primaryEmpty bool // primary/ is there but holds no record
+	absent       bool // nothing of them may be read now, and nothing is kept
 }
 
 // treeFS reads the files of a tree. Paths inside it go through os.Root, so no
@@ -92,18 +92,10 @@ func (t treeFS) resolve(name string) (string, error) {
 
 // loadSources reads and parses all fragments of a zone.
 func (t *Tree) loadSources(z *config.Zone) *sources {
-	s := &sources{}
-	f, faults := soa.Load(t.files, z.SOA, z.Name)
-	s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
-	s.hostRecords = recordsOf(f)
-	primaryRecords := 0
-	for _, file := range z.Primary {
-		f, faults := primary.Load(t.files, file, z.Name)
-		s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
-		primaryRecords += recordsOf(f)
+	s := t.hostSources(z)
+	if s.absent {
+		return s
 	}
-	s.hostRecords += primaryRecords
-	s.primaryEmpty = len(z.Primary) > 0 && primaryRecords == 0 && !s.faults.HasErrors()
 	if z.Policy.DSFromChild {
 		s.fragments = append(s.fragments, t.childDS(z, s.fragments))
 	}
@@ -124,6 +116,9 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 // accepted warnings are left out, has an error.
 func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
 	src := t.loadSources(z)
+	if src.absent {
+		return nil, src, nil
+	}
 	compiled, faults := t.rulesOf(&z.Policy).Compile(z.Name, src.fragments...)
 	if src.faults.HasErrors() {
 		compiled = nil
@@ -170,8 +165,9 @@ func (t *Tree) private(path string) bool {
 // quickInput is the input digest by raw reads, without parsing. It is not ok
 // when a file cannot be read or includes others: then loadSources has to tell.
 func (t *Tree) quickInput(z *config.Zone) (digest [sha256.Size]byte, ok bool) {
-	if z.Policy.DSFromChild {
-		return t.loadSources(z).input, true
+	if t.kept != nil || z.Policy.DSFromChild {
+		s := t.loadSources(z)
+		return s.input, !s.absent && (t.kept == nil || !s.faults.HasErrors())
 	}
 	var files []zone.Source
 	for _, name := range append([]string{z.SOA}, z.Primary...) {

@@ -28,6 +28,7 @@ type State struct {
 	SameInput   string         `json:"same_input,omitempty"` // another input that gives the same records
 	Signed      bool           `json:"signed"`               // the last publish was signed
 	NewZone     bool           `json:"new_zone,omitempty"`   // stated: there is no DS at the parent
+	Oldest      time.Time      `json:"oldest,omitzero"`      // expiration of its first signature
 	HostRecords int            `json:"host_records"`         // of soa/ and primary/
 	Hosts       int            `json:"ssh_hosts,omitempty"`  // files of sshfp/
 	Keys        []string       `json:"keys,omitempty"`       // ALGORITHM+TAG of the DNSKEYs it was published with

@@ -37,6 +37,10 @@ type Tree struct {
 	hostKeys   *sshfp.Set  // likewise
 	certs      *certificates
 
+	keptMu sync.Mutex
+	kept   map[domain.Name]*sources // what soa/ and primary/ held when they were last read; nil = nothing is kept
+	held   bool                     // soa/ and primary/ must not be read in this pass
+
 	cutsMu sync.Mutex
 	cuts   map[domain.Name]cuts // delegations in the sources of parents, read once per pass
 }
@@ -73,6 +77,9 @@ func (t *Tree) Close() error {
 // refresh forgets what holds for one pass only.
 func (t *Tree) refresh() (err error) {
 	t.cuts = map[domain.Name]cuts{}
+	if err := t.reopen(); err != nil {
+		return err
+	}
 	t.keys, err = dnssec.ScanKeys(t.Config.Paths.Keys)
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
@@ -39,6 +40,7 @@ type Config struct {
 	OutputMode   os.FileMode // of unsigned/ZONE and signed/ZONE
 	OutputGroup  *int        // gid; nil = what the system gives
 	AlarmCommand []string
+	NamesFrom    []string         // files that name zones, ready to use
 	Resolver     []netip.AddrPort // asked about what is outside the tree; none = /etc/resolv.conf
 
 	byName map[domain.Name]int
@@ -63,11 +65,18 @@ type Paths struct {
 }
 
 // Source says of soa, primary, dnsextra, certs or sshfp how to tell that it is
-// mounted: its marker file is there.
+// mounted (its marker file is there), and how a daemon keeps it up to date.
 type Source struct {
 	Path   string // as written; "" = the directory of that name in the tree
 	Marker string // "" = it is always there
+
+	Update   []string      // fetches what is new; nil = somebody else does
+	Revision []string      // prints which revision is there; nil = there is none to tell
+	Interval time.Duration // between two updates
 }
+
+// Interval is how often a source is updated that does not say so itself.
+const Interval = time.Minute
 
 // Find is the zone of a name; nil if it is not in the tree.
 func (c *Config) Find(n domain.Name) *Zone {
@@ -355,11 +364,14 @@ func (l *loader) loadSources(e *entry) {
 			l.errorf(e.at, "config-value", "%s: must be a table: [source.%s]", e.key, e.key)
 			continue
 		}
-		var s Source
+		s := Source{Interval: Interval}
 		l.read(e.val.table, "source."+e.key, sourceKeys(&s))
 		if s.Path != "" {
 			*dir = s.Path
 			l.pathAt[e.key] = e.val.table.find("path").val.at
+		}
+		if at := e.val.table.find("interval"); at != nil && e.val.table.find("update") == nil {
+			l.errorf(at.at, "config-value", "interval has no meaning without update")
 		}
 		l.Sources[e.key], l.sourceAt[e.key] = s, e.at
 	}
@@ -369,5 +381,8 @@ func sourceKeys(s *Source) []key {
 	return []key{
 		{"path", localPath(&s.Path)},
 		{"marker", fileName(&s.Marker)},
+		{"update", argv(&s.Update)},
+		{"revision", argv(&s.Revision)},
+		{"interval", duration(&s.Interval, time.Second, day)},
 	}
 }

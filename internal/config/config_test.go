@@ -66,6 +66,8 @@ zonebuild.toml:5:7: soa: must be a string [config-value]
 		{"names-from", "[[zone]]\nnames-from = \"list\"\n[[zone]]\nnames-from = \"nosuch\"\n",
 			"list:3:1: zone \"b..example\": empty label [config-value]\nzonebuild.toml:4:14: names-from: read nosuch: no such file or directory [config-value]\n"},
 		{"keep", "[policy]\nserial = \"keep\"\n", "zonebuild.toml:2:1: serial = \"keep\" stops a signed zone from being signed anew: set sign = false, or accept it with serial-keep-signed = true [config-value]\n"},
+		{"update", "[source.primary]\nupdate = \"git pull\"\n[source.soa]\ninterval = \"5m\"\n",
+			"zonebuild.toml:2:10: update: must be a list: [\"program\", \"argument\", ...] [config-value]\nzonebuild.toml:4:1: interval has no meaning without update [config-value]\n"},
 		{"server keys", "[publish]\ncontrol = \"/x\"\nconfirm = [\"192.0.2.1@53\", \"x\"]\n",
 			"zonebuild.toml:2:1: control has no meaning with server = \"none\" [config-value]\nzonebuild.toml:3:28: confirm: \"x\" is no address such as 192.0.2.1, 192.0.2.1@5353 or [2001:db8::1]:53 [config-value]\n"},
 		{"mode", "output-mode = \"0666\"\noutput-group = \"no such group\"\nalarm-command = \"mail\"\n",

@@ -33,6 +33,7 @@ func readText(path string) ([]byte, error) {
 
 // namesFrom reads a list of zones: a name a line, # begins a comment.
 func (l *loader) namesFrom(file string) ([]named, error) {
+	l.NamesFrom = append(l.NamesFrom, l.inTree(file))
 	src, err := readText(l.inTree(file))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, cause(err))

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"zonebuild/internal/build"
+	"zonebuild/internal/cli"
+	"zonebuild/internal/daemon"
+	"zonebuild/internal/diag"
+)
+
+func (p *program) watchCommand() *ucli.Command {
+	return &ucli.Command{
+		Name:  "watch",
+		Usage: "run as a daemon that keeps every zone built, signed fresh and confirmed",
+		Description: "What changes in the tree is published at once; signatures are made anew in time;\n" +
+			"what the server serves is asked again. SIGHUP reads the configuration again, SIGTERM\n" +
+			"ends it after the running publish. `build`, `approve` and `keygen` work beside it.\n\n" +
+			"Example: zonebuild -C /srv/dns watch --listen 127.0.0.1:9353",
+		Flags: []ucli.Flag{
+			&ucli.StringFlag{Name: "listen", Usage: "`ADDRESS` for /metrics, /healthz and /status.json, such as 127.0.0.1:9353"},
+			&ucli.BoolFlag{Name: "listen-anywhere", Usage: "let --listen be another address than one of the loopback interface"},
+			&ucli.StringFlag{Name: "follow-git", Usage: "keep the checkout at the revision `REF`, such as origin/main, forwards only"},
+			&ucli.StringFlag{Name: "allowed-signers", Usage: "with --follow-git: take only commits that are signed by a key in `FILE`"},
+			&ucli.BoolFlag{Name: "new-zone", Usage: "state that zones signed for the first time have no DS at their parent"},
+		},
+		Action: p.watch,
+	}
+}
+
+func (p *program) watch(c *ucli.Context) error {
+	if c.Args().Present() {
+		return cli.Usagef("watch takes no zones: it keeps all of the tree")
+	}
+	s, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	s.all = s.verbose
+	if s.fixed {
+		return cli.Usagef("--now is for tests: it is refused with watch")
+	}
+	follow := daemon.Follow{Ref: c.String("follow-git"), AllowedSigners: c.String("allowed-signers")}
+	if follow.Ref == "" && follow.AllowedSigners != "" {
+		return cli.Usagef("--allowed-signers has no meaning without --follow-git")
+	}
+	listener, err := listen(c.String("listen"), c.Bool("listen-anywhere"))
+	if err != nil {
+		return err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	reload := make(chan struct{}, 1)
+	go func() {
+		for range hup {
+			select {
+			case reload <- struct{}{}:
+			default: // one is waiting
+			}
+		}
+	}()
+	d := &daemon.Daemon{
+		Dir: s.dir, ServerOf: serverOf, Now: func() time.Time { return time.Now().Round(0) }, Log: s.log, Reload: reload,
+		NewZone: c.Bool("new-zone"), Listen: listener,
+		Follow: follow,
+		Notify: daemon.NewNotify(os.Getenv, os.Getpid(), s.log),
+		Faults: func(faults diag.List) { // warnings are for check
+			s.printFaults(slices.DeleteFunc(slices.Clone(faults), func(d diag.Diagnostic) bool { return d.Severity == diag.Warning }))
+		},
+		Said: func(r *build.Report, revision string) {
+			s.revision = revision
+			if err := s.sayReport(r); err != nil {
+				s.log.Warn("print what was done", "err", err)
+			}
+		},
+	}
+	return d.Run(c.Context)
+}
+
+func (s *session) printFaults(faults diag.List) {
+	if err := s.printer.Diagnostics(faults); err != nil {
+		s.log.Warn("print the faults", "err", err)
+	}
+}
+
+// listen opens the address of the pages, which have no password.
+func listen(addr string, anywhere bool) (net.Listener, error) {
+	if addr == "" {
+		if anywhere {
+			return nil, cli.Usagef("--listen-anywhere has no meaning without --listen")
+		}
+		return nil, nil
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, cli.Usagef("--listen %q: not an address such as 127.0.0.1:9353", addr)
+	}
+	if ip := net.ParseIP(host); !anywhere && (ip == nil || !ip.IsLoopback()) {
+		return nil, cli.Usagef("--listen %s: not of the loopback interface; everybody who reaches it reads the pages (--listen-anywhere lets it)", addr)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}

@@ -1,0 +1,200 @@
+package build
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"context"
+
+	"zonebuild/internal/config"
+	"zonebuild/internal/domain"
+	"zonebuild/primary"
+	"zonebuild/soa"
+	"zonebuild/zone"
+)
+
+// After is what a daemon has to know of a zone when a pass is over.
+type After struct {
+	Serial      uint32      // published; 0 = none
+	Confirmed   bool        // it was seen served, or there is nobody to ask
+	Elsewhere   bool        // others sign it, and give it serials of their own
+	Unconfirmed bool        // it was asked for in this pass, in vain
+	Published   time.Time   // when; zero = unknown
+	Due         time.Time   // of the first signature that is to be made anew; zero = never
+	Expires     time.Time   // when the first challenge is dropped; zero = never
+	Oldest      time.Time   // expiration of the first signature; zero = unknown, or unsigned
+	Files       []FileAfter // that the pass may have written, as it left them
+	Sources     []string    // files that the zone was last made of, as Tree.Path takes them; nil = unknown
+	Alarms      []Alarm     // that stand
+}
+
+// FileAfter is a file as a pass left it.
+type FileAfter struct {
+	Path string
+	FileID
+}
+
+// after notes it under the lock of the zone: whatever another process writes from
+// now on is news.
+func (p *pass) after(j *job) {
+	t, a, s := p.tree, &j.res.After, j.state
+	head := t.readHead(j.z.Name)
+	if head.err == nil {
+		a.Serial, a.Due = head.serial, head.header.Next
+		a.Confirmed = s.Confirmed && s.Serial == head.serial
+	}
+	a.Elsewhere = s.Awaited != nil
+	a.Published, a.Oldest, a.Alarms = s.Published, s.Oldest, slices.Clone(s.Alarms)
+	a.Expires = t.challenges.expires(j.z.Name)
+	for _, path := range []string{t.statePath(j.z.Name), t.PublishedPath(j.z.Name)} {
+		a.Files = append(a.Files, FileAfter{path, fileID(path)})
+	}
+	t.keptMu.Lock()
+	defer t.keptMu.Unlock()
+	if k := t.kept[j.z.Name]; k != nil {
+		for _, f := range k.files() {
+			a.Sources = append(a.Sources, f.Name)
+		}
+	}
+}
+
+// findOldest reads the first expiration from a file of which the state does not
+// know it: it is older than that part of the state, or the state was lost.
+func (p *pass) findOldest(j *job) {
+	if head := p.tree.readHead(j.z.Name); !j.state.Signed || !j.state.Oldest.IsZero() || head.err != nil || head.header.Next.IsZero() {
+		return
+	}
+	if prev, _, err := p.tree.readPublished(j.z.Name, p.tree.PublishedPath(j.z.Name)); err == nil {
+		if first, _, ok := prev.Expirations(j.now); ok {
+			j.state.Oldest = first.UTC()
+		}
+	}
+}
+
+// expires is when the first live challenge of a zone grows too old; zero = never.
+func (c *challenges) expires(apex domain.Name) (first time.Time) {
+	if c == nil {
+		return first
+	}
+	for _, e := range c.live[apex] {
+		for i := range c.boxes {
+			if b := &c.boxes[i]; b.Dir == e.Box {
+				if at := e.Since.Add(b.MaxAge); first.IsZero() || at.Before(first) {
+					first = at
+				}
+			}
+		}
+	}
+	return first
+}
+
+// Keep has the tree keep what it reads in soa/ and primary/: a pass parses only
+// those files anew that are others, and one with Options.Held reads none of them.
+func (t *Tree) Keep() { t.kept = map[domain.Name]*sources{} }
+
+// reopen opens the tree's directory again: another may stand there since, such as
+// after a symbolic link was changed.
+func (t *Tree) reopen() error {
+	root, err := os.OpenRoot(t.Config.Tree)
+	if err != nil {
+		return fmt.Errorf("open the tree: %w", err)
+	}
+	t.root.Close()
+	t.root = root
+	t.files.root = root
+	return nil
+}
+
+// hostSources are the fragments in soa/ and primary/, read or kept.
+func (t *Tree) hostSources(z *config.Zone) *sources {
+	if t.kept == nil {
+		return t.readHost(z)
+	}
+	t.keptMu.Lock()
+	k := t.kept[z.Name]
+	t.keptMu.Unlock()
+	switch {
+	case t.held && k == nil:
+		return &sources{absent: true}
+	case t.held, k != nil && t.same(k):
+	default:
+		k = t.readHost(z)
+		t.keptMu.Lock()
+		t.kept[z.Name] = k
+		t.keptMu.Unlock()
+	}
+	c := *k
+	c.fragments, c.faults = slices.Clip(slices.Clone(k.fragments)), slices.Clip(slices.Clone(k.faults))
+	return &c
+}
+
+// same reports whether the files still hold what was read of them.
+func (t *Tree) same(k *sources) bool {
+	if k.faults.HasErrors() {
+		return false // it may be one of a file that could not be read
+	}
+	for _, f := range k.files() {
+		src, err := zone.ReadFile(t.files, f.Name)
+		if err != nil || sha256.Sum256(src) != f.Digest {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *sources) files() (out []zone.Source) {
+	for _, f := range s.fragments {
+		out = append(out, f.Files...)
+	}
+	return out
+}
+
+// readHost reads and parses the fragments in soa/ and primary/.
+func (t *Tree) readHost(z *config.Zone) *sources {
+	s := &sources{}
+	f, faults := soa.Load(t.files, z.SOA, z.Name)
+	s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
+	s.hostRecords = recordsOf(f)
+	primaryRecords := 0
+	for _, file := range z.Primary {
+		f, faults := primary.Load(t.files, file, z.Name)
+		s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
+		primaryRecords += recordsOf(f)
+	}
+	s.hostRecords += primaryRecords
+	s.primaryEmpty = len(z.Primary) > 0 && primaryRecords == 0 && !s.faults.HasErrors()
+	return s
+}
+
+// keepUp keeps the last good records of a zone signed while nothing of its sources
+// may be read. What was refused and what was approved stays as it is.
+func (p *pass) keepUp(ctx context.Context, j *job) {
+	j.res.Action = Waiting
+	if j.prev == nil {
+		return
+	}
+	last, err := j.prev.Zone()
+	if err != nil {
+		j.fail("build-failed", err)
+		return
+	}
+	j.held = "its sources are in other hands"
+	p.publish(ctx, j, last)
+}
+
+// Published are the zones that the tree has and those that are published all the
+// same.
+func (t *Tree) Published() []domain.Name {
+	out := map[domain.Name]bool{}
+	for _, apex := range t.orphans() {
+		out[apex] = true
+	}
+	for i := range t.Config.Zones {
+		out[t.Config.Zones[i].Name] = true
+	}
+	return slices.SortedFunc(maps.Keys(out), domain.Name.Compare)
+}

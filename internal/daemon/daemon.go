@@ -1,0 +1,184 @@
+// Package daemon is `zonebuild watch`: it joins internal/watch, which knows when,
+// with internal/build, which knows how. It holds what a process needs that runs for
+// months: its lock, the reload of its configuration, its alarms, its heartbeat for a
+// supervisor (sd_notify) and its pages for a monitoring system (Prometheus).
+//
+// It refuses to run twice for a tree, and to take a configuration that has a fault.
+// It decides nothing of a zone: a cron job that runs `build` beside it does the
+// same.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"zonebuild/internal/build"
+	"zonebuild/internal/cli"
+	"zonebuild/internal/diag"
+	"zonebuild/internal/durable"
+	"zonebuild/internal/publish"
+	"zonebuild/internal/watch"
+)
+
+// Daemon keeps the zones of one tree. Its fields are set before Run.
+type Daemon struct {
+	Dir      string                                    // the tree
+	ServerOf func(*build.Tree) (publish.Server, error) // the name server of a configuration
+	Said     func(r *build.Report, revision string)    // told of each pass, one at a time; nil = nobody listens
+	Faults   func(diag.List)                           // told of the configuration's, at the start and at each reload
+	Now      func() time.Time                          // the calendar
+	Log      *slog.Logger
+	Reload   <-chan struct{} // SIGHUP
+	NewZone  bool            // as build.Options has it
+
+	Follow Follow       // a revision of git; the zero value follows none
+	Listen net.Listener // of the pages; nil = there are none; Run closes it
+	Notify *Notify      // of the supervisor; nil = there is none
+
+	lock     *durable.Lock
+	refused  error  // why there is no lock
+	state    string // the directory of the lock
+	mu       sync.Mutex
+	site     *site
+	alarms   alarms
+	ledger   ledger
+	lastBeat watch.Status
+	beatAt   time.Time
+	started  time.Time
+}
+
+// Run works until the context ends, and ends well then. Errors: another daemon has
+// the tree (it says which process), the first configuration has a fault (nothing of
+// it is in the error but the code, when Faults was told), and a build that does not
+// come back.
+func (d *Daemon) Run(ctx context.Context) error {
+	d.started = d.Now()
+	d.ledger.zones = map[zoneName]zoneFacts{}
+	loop := &watch.Loop{Load: d.load, Reload: d.Reload, Beat: d.beat, Alarm: d.alarm, Log: d.Log}
+	stop, err := d.serve()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	defer d.closeLock()
+	go func() { // systemd waits for this word, not for the last build
+		<-ctx.Done()
+		d.Notify.send("STOPPING=1")
+	}()
+	if err := loop.Run(ctx); err != nil {
+		return d.unloaded(err)
+	}
+	return nil
+}
+
+// unloaded keeps the exit code of what load found.
+func (d *Daemon) unloaded(err error) error {
+	if d.refused != nil {
+		return d.refused
+	}
+	var coded *cli.Error
+	if errors.As(err, &coded) {
+		return coded
+	}
+	return err
+}
+
+func (d *Daemon) closeLock() {
+	if d.lock != nil {
+		d.lock.Unlock()
+	}
+}
+
+// load reads the configuration and makes the setup of the loop.
+func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
+	tree, faults, err := build.Open(d.Dir)
+	if d.Faults != nil {
+		d.Faults(faults)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if tree == nil {
+		return nil, refusal(faults, d.lock != nil)
+	}
+	s, err := d.newSite(tree)
+	if err != nil {
+		tree.Close()
+		return nil, err
+	}
+	d.mu.Lock()
+	d.site = s
+	d.mu.Unlock()
+	d.Notify.send("READY=1\nSTATUS=" + statusLine(watch.Status{Zones: len(s.known)}))
+	return s.setup(), nil
+}
+
+// refusal is why a configuration is not taken: in full for the alarm, or, when the
+// faults were printed and the program ends, the exit code alone.
+func refusal(faults diag.List, running bool) error {
+	if !running {
+		return cli.Exit(cli.ExitRejected)
+	}
+	for _, f := range faults {
+		if f.Severity == diag.Error {
+			return errors.New(f.String())
+		}
+	}
+	return errors.New("it has faults")
+}
+
+// takeLock takes the tree for the daemon's life.
+func (d *Daemon) takeLock(tree *build.Tree) error {
+	state, err := filepath.Abs(tree.Config.Paths.State)
+	if err != nil {
+		return fmt.Errorf("find the state: %w", err)
+	}
+	if d.lock != nil {
+		if state != d.state {
+			return errors.New("paths.state is another: that takes a restart")
+		}
+		return nil
+	}
+	if err := durable.MkdirAll(state, 0o755); err != nil {
+		return err
+	}
+	lock, err := durable.TryLock(filepath.Join(state, "watch.lock"))
+	if err != nil {
+		d.refused = fmt.Errorf("watch %s: another daemon does: %w", d.Dir, err)
+		return d.refused
+	}
+	d.lock, d.state = lock, state
+	return d.alarms.load(filepath.Join(state, "watch"))
+}
+
+// beat tells the supervisor, the pages and the log that the loop turns.
+func (d *Daemon) beat(s watch.Status) {
+	d.mu.Lock()
+	d.lastBeat, d.beatAt = s, d.Now()
+	d.mu.Unlock()
+	d.Notify.beat(statusLine(s), d.Now())
+	d.repeatAlarms()
+}
+
+func statusLine(s watch.Status) string {
+	text := fmt.Sprintf("%d zones", s.Zones)
+	switch {
+	case !s.Building.IsZero():
+		text += ", building"
+	case s.Waiting > 0:
+		text += fmt.Sprintf(", %d to build", s.Waiting)
+	}
+	if len(s.Held) > 0 {
+		text += fmt.Sprintf(", held: %v", s.Held)
+	}
+	if len(s.Stuck) > 0 {
+		text += fmt.Sprintf(", stuck: %v", s.Stuck)
+	}
+	return text
+}

@@ -1,0 +1,129 @@
+package daemon
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"zonebuild/internal/build"
+	"zonebuild/internal/domain"
+)
+
+type zoneName = domain.Name
+
+// zoneFacts is what is known of a zone.
+type zoneFacts struct {
+	action    string
+	serial    uint32 // published
+	confirmed bool
+	elsewhere bool      // signed by others, with serials of their own
+	good      time.Time // when it was last built without a fault, a refusal or a failure
+	published time.Time
+	due       time.Time
+	oldest    time.Time // expiration
+	alarms    []build.Alarm
+	served    uint32
+	answered  bool // the last question for served
+	asked     bool
+}
+
+// ledger is what the pages tell. It is filled by passes and looks.
+type ledger struct {
+	mu      sync.Mutex
+	zones   map[zoneName]zoneFacts
+	refused map[string]int // files of drop boxes that are left out now, by code
+	stages  map[string]*stage
+	passes  map[string]uint64 // zones built, by action
+	pass1   time.Time         // the last pass
+}
+
+// stage is the time that one kind of work took.
+type stage struct {
+	count uint64
+	sum   time.Duration
+}
+
+// keep forgets zones that are gone.
+func (l *ledger) keep(known map[zoneName]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.zones, func(n zoneName, _ zoneFacts) bool { return !known[n] })
+}
+
+func (l *ledger) zone(n zoneName) (zoneFacts, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f, ok := l.zones[n]
+	return f, ok
+}
+
+// pass takes the report of a pass.
+func (l *ledger) pass(r *build.Report, begun, now time.Time) {
+	l.addStage("pass", now.Sub(begun))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pass1 = now
+	l.refused = map[string]int{}
+	for _, f := range r.Boxes {
+		l.refused[f.Code]++
+	}
+	if l.passes == nil {
+		l.passes = map[string]uint64{}
+	}
+	for i := range r.Zones {
+		z := &r.Zones[i]
+		l.passes[z.Action]++
+		f := l.zones[z.Zone]
+		f.action = z.Action
+		f.alarms = z.After.Alarms
+		if z.After.Files != nil { // else the zone was in other hands
+			f.elsewhere = z.After.Elsewhere
+			f.serial, f.confirmed, f.published, f.due, f.oldest = z.After.Serial, z.After.Confirmed, z.After.Published, z.After.Due, z.After.Oldest
+		}
+		if f.answered && f.confirmed && !f.elsewhere {
+			f.served = f.serial // this pass saw it
+		}
+		if z.Code == 0 && z.Action != build.Waiting {
+			f.good = now
+		}
+		l.zones[z.Zone] = f
+	}
+}
+
+// served notes what a server answered.
+func (l *ledger) served(n zoneName, serial uint32, answered bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f, ok := l.zones[n]
+	if !ok {
+		return
+	}
+	f.asked, f.answered = true, answered
+	if answered {
+		f.served = serial
+	}
+	l.zones[n] = f
+}
+
+// stage notes the time since begun.
+func (l *ledger) stage(name string, begun time.Time) { l.addStage(name, time.Since(begun)) }
+
+func (l *ledger) addStage(name string, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stages == nil {
+		l.stages = map[string]*stage{}
+	}
+	s := l.stages[name]
+	if s == nil {
+		s = &stage{}
+		l.stages[name] = s
+	}
+	s.count++
+	s.sum += max(took, 0)
+}
+
+func (l *ledger) names() []zoneName {
+	return slices.SortedFunc(maps.Keys(l.zones), domain.Name.Compare)
+}

@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"zonebuild/internal/build"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/publish"
+	"zonebuild/internal/watch"
+)
+
+// Bounds of the daemon's own looks.
+const (
+	outPoll    = 10 * time.Second // at published files
+	servedPoll = time.Minute      // at what the server serves
+	askWait    = 3 * time.Second  // for one answer
+	surveyWait = 20 * time.Second // for all; the others have their turn in the next look
+	askers     = 8
+	silences   = 2 // looks in a row without an answer that are no restart
+)
+
+// ownSources are those at which the daemon looks itself.
+func (s *site) ownSources() []watch.Source {
+	return []watch.Source{
+		{Name: sourceOut, Poll: outPoll, Output: true},
+		{Name: sourceServed, Poll: servedPoll, Output: true},
+	}
+}
+
+// lookPublished finds files that another hand changed: by stat, since reading is
+// what the next build does.
+func (s *site) lookPublished() (sight watch.Sight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for apex := range s.known {
+		name := apex.FileName()
+		was, ok := s.files[name]
+		if !ok {
+			continue
+		}
+		is := build.FileID{}
+		if info, err := os.Stat(s.tree.PublishedPath(apex)); err == nil {
+			is = build.FileID{Size: info.Size(), MTime: info.ModTime().UnixNano()}
+		}
+		if is != was {
+			s.files[name] = is
+			sight.Changes = append(sight.Changes, watch.Change{Source: sourceOut, File: watch.File{Path: sourceOut + "/" + name, Size: is.Size, MTime: is.MTime}})
+		}
+	}
+	return sight
+}
+
+// survey is what the looks at the server remember.
+type survey struct {
+	next   int                 // zone to begin with
+	silent map[domain.Name]int // looks in a row without an answer
+	last   time.Time
+}
+
+// lookServed asks the server for zones that were confirmed, and doubts those that
+// it does not serve as they are published: a server may restart with an old file,
+// or lose a zone.
+func (s *site) lookServed(ctx context.Context) (sight watch.Sight) {
+	zones := s.Zones()
+	s.mu.Lock()
+	at := &s.survey
+	if time.Since(at.last) < servedPoll/2 || len(zones) == 0 { // the second look of a pair
+		s.mu.Unlock()
+		return sight
+	}
+	if at.silent == nil {
+		at.silent = map[domain.Name]int{}
+	}
+	at.last = time.Now()
+	begin := at.next % len(zones)
+	s.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(ctx, surveyWait)
+	defer cancel()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var doubted []domain.Name
+	places := make(chan struct{}, askers)
+	asked := 0
+	for ; asked < len(zones) && ctx.Err() == nil; asked++ {
+		apex := zones[(begin+asked)%len(zones)]
+		fact, ok := s.ledger.zone(apex)
+		if !ok || !fact.confirmed || fact.elsewhere {
+			continue // a build asks
+		}
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			if s.doubts(ctx, apex, fact.serial) {
+				mu.Lock()
+				defer mu.Unlock()
+				doubted = append(doubted, apex)
+			}
+		})
+	}
+	wg.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at.next = begin + asked
+	for _, apex := range doubted {
+		s.doubt[apex] = true
+		sight.Changes = append(sight.Changes, watch.Change{Source: sourceServed, File: watch.File{Path: sourceServed + "/" + apex.FileName(), MTime: time.Now().UnixNano()}})
+	}
+	return sight
+}
+
+// doubts asks for the serial of a zone.
+func (s *site) doubts(ctx context.Context, apex domain.Name, published uint32) bool {
+	ask, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	served, err := s.server.Serial(ask, apex)
+	switch {
+	case errors.Is(err, publish.ErrNoServer):
+		return false
+	case ctx.Err() != nil:
+		return false // our own time is up
+	case err == nil:
+		s.ledger.served(apex, served.Serial, true)
+	default:
+		s.ledger.served(apex, 0, false)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := &s.survey
+	if err == nil || !errors.Is(err, publish.ErrUnreachable) {
+		delete(n.silent, apex)
+		return err != nil || int32(published-served.Serial) > 0 // behind, in the order of RFC 1982
+	}
+	n.silent[apex]++
+	return n.silent[apex] >= silences
+}

@@ -1,0 +1,230 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"zonebuild/internal/build"
+	"zonebuild/internal/cli"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/publish"
+	"zonebuild/internal/watch"
+)
+
+// site is one configuration of the tree at work.
+type site struct {
+	*Daemon
+	tree   *build.Tree
+	server *timed
+	eyes   *watch.Eyes
+	list   []watch.Source
+	known  map[domain.Name]bool // zones that there are, also those that left the tree
+
+	mu     sync.Mutex
+	index  map[string][]domain.Name // zones by the path of a file that they are made of
+	doubt  map[domain.Name]bool     // seen served with another serial than the published one
+	files  map[string]build.FileID  // published files, as the last pass left them
+	survey survey
+}
+
+func (d *Daemon) newSite(tree *build.Tree) (*site, error) {
+	if err := d.takeLock(tree); err != nil {
+		return nil, err
+	}
+	if err := d.Follow.check(tree); err != nil {
+		return nil, err
+	}
+	tree.Keep()
+	server, err := d.ServerOf(tree)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{
+		Daemon: d, tree: tree, server: &timed{Server: server, ledger: &d.ledger}, known: map[domain.Name]bool{},
+		index: map[string][]domain.Name{}, doubt: map[domain.Name]bool{}, files: map[string]build.FileID{},
+	}
+	for _, apex := range tree.Published() {
+		s.known[apex] = true
+	}
+	for i := range tree.Config.Zones {
+		z := &tree.Config.Zones[i]
+		for _, file := range append([]string{z.SOA}, z.Primary...) {
+			if err := s.note(file, z.Name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	s.list = s.sources()
+	if s.eyes, err = watch.Open(s.list, d.Log); err != nil {
+		return nil, err
+	}
+	d.ledger.keep(s.known)
+	return s, nil
+}
+
+// note has a path of the tree concern a zone.
+func (s *site) note(file string, apex domain.Name) error {
+	path, err := filepath.Abs(s.tree.Path(file))
+	if err != nil {
+		return fmt.Errorf("find %s: %w", file, err)
+	}
+	if !slices.Contains(s.index[path], apex) {
+		s.index[path] = append(s.index[path], apex)
+	}
+	return nil
+}
+
+func (s *site) setup() *watch.Setup {
+	return &watch.Setup{
+		Sources: append(slices.Clone(s.list), s.ownSources()...), Checkouts: s.checkouts(), Builder: s,
+		Hints: s.eyes.Hints(), Look: s.look, Concerns: s.concerns,
+		Close: func() {
+			s.eyes.Close()
+			s.tree.Close()
+		},
+	}
+}
+
+// Zones are those of the tree and those that are still published.
+func (s *site) Zones() []domain.Name {
+	return slices.SortedFunc(maps.Keys(s.known), domain.Name.Compare)
+}
+
+// Build is one pass over zones. While the checkout is held, nothing in it is read:
+// what was read of it last stands, with the challenges of now; a zone of which
+// nothing was read yet stays as it is published, and is signed anew in time.
+func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, error) {
+	s.mu.Lock()
+	doubt := slices.Collect(maps.Keys(s.doubt))
+	s.mu.Unlock()
+	begun := s.Now()
+	report, err := s.tree.Build(ctx, build.Options{
+		Now: begun.UTC().Truncate(time.Second), Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
+		Held: slices.Contains(r.Held, checkoutTree), Doubt: doubt,
+	})
+	s.ledger.pass(&report, begun, s.Now())
+	if s.Said != nil && (err == nil || len(report.Zones) > 0) {
+		s.Said(&report, s.revision(ctx, r, &report))
+	}
+	var out []watch.Result
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range report.Zones {
+		z := &report.Zones[i]
+		delete(s.doubt, z.Zone)
+		out = append(out, s.result(z))
+	}
+	if s.follow() {
+		s.eyes.Follow(sourcePrimary, s.primaryPaths())
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil, err
+	}
+	return out, err
+}
+
+// result translates what became of a zone.
+func (s *site) result(z *build.Result) watch.Result {
+	r := watch.Result{Zone: z.Zone, Outcome: outcome(z), Due: z.After.Due, Expires: z.After.Expires}
+	for _, file := range z.After.Sources {
+		if err := s.note(file, z.Zone); err != nil {
+			s.Log.Warn("watch a file", "zone", z.Zone, "err", err)
+		}
+	}
+	if zone := s.tree.Config.Find(z.Zone); zone != nil && zone.Policy.Refresh > 0 {
+		r.Slice = min(time.Hour, zone.Policy.Refresh/8)
+	}
+	for _, f := range z.After.Files {
+		path, err := filepath.Abs(f.Path)
+		if err != nil {
+			continue
+		}
+		if strings.HasSuffix(path, ".json") {
+			if s.parent(z.Zone) != (domain.Name{}) && z.Action != build.Unchanged {
+				continue // it is news to the parent, which takes its DS from there
+			}
+			r.Left = append(r.Left, watch.File{Path: path, Size: f.Size, MTime: f.MTime})
+		} else {
+			s.files[z.Zone.FileName()] = f.FileID
+		}
+	}
+	return r
+}
+
+// parent is the zone of the tree that takes the DS of another from there.
+func (s *site) parent(child domain.Name) domain.Name {
+	for n := child; n != domain.Root; {
+		n = n.Parent()
+		if z := s.tree.Config.Find(n); z != nil {
+			if z.Policy.DSFromChild {
+				return n
+			}
+			return domain.Name{}
+		}
+	}
+	return domain.Name{}
+}
+
+// outcome tells which results a retry may change: all that rest on more than the
+// files, such as guards that ask the parent, and mounts.
+func outcome(z *build.Result) watch.Outcome {
+	switch {
+	case z.After.Unconfirmed:
+		return watch.Unconfirmed
+	case z.Code == cli.ExitOK:
+		return watch.Done
+	case z.Action == build.Rejected && z.Kept == "":
+		return watch.Held
+	}
+	return watch.Failed
+}
+
+// revision says which revisions a pass took its input from; "" = none is known, or
+// nothing was published.
+func (s *site) revision(ctx context.Context, r watch.Request, report *build.Report) string {
+	if !slices.ContainsFunc(report.Zones, func(z build.Result) bool { return len(z.Reasons) > 0 }) {
+		return ""
+	}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(r.Revisions)) {
+		out = append(out, r.Revisions[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.tree.Config.Sources)) {
+		src := s.tree.Config.Sources[name]
+		if src.Revision == nil || r.Revisions[checkoutOf(name)] != "" {
+			continue
+		}
+		rev, err := askRevision(ctx, s.tree.Config.Tree, src.Revision)
+		if err != nil {
+			s.Log.Warn("ask for the revision", "source", name, "err", err)
+			continue
+		}
+		out = append(out, rev)
+	}
+	return strings.Join(slices.Compact(out), " ")
+}
+
+// timed is the name server, with a watch on its stages.
+type timed struct {
+	publish.Server
+	ledger *ledger
+}
+
+// Check runs the server's checker.
+func (t *timed) Check(ctx context.Context, apex domain.Name, file string) error {
+	defer t.ledger.stage("check", time.Now())
+	return t.Server.Check(ctx, apex, file)
+}
+
+// Reload tells the server.
+func (t *timed) Reload(ctx context.Context, apexes []domain.Name) map[domain.Name]error {
+	defer t.ledger.stage("reload", time.Now())
+	return t.Server.Reload(ctx, apexes)
+}
