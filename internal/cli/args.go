@@ -42,6 +42,18 @@ type Option struct {
 // The library must be told to hide its help command, or an argument "h" or
 // "help" in first place still means help.
 func Arrange(args []string, spec ArgSpec) []string {
+	for range len(args) + 1 {
+		// Short options before their command are taken apart once it is known.
+		out := arrange(args, spec)
+		if slices.Equal(out, args) {
+			break
+		}
+		args = out
+	}
+	return args
+}
+
+func arrange(args []string, spec ArgSpec) []string {
 	l := read(args, spec)
 	for _, o := range l.options {
 		if o.lacksValue || o.has("help") && o.on() {

@@ -172,7 +172,7 @@ func TestGiven(t *testing.T) {
 // taking apart of short options, a value that is missing and a call for help), and a second pass
 // changes nothing.
 func FuzzArrange(f *testing.F) {
-	for _, s := range []string{"build a -qn -C x", "tlsa -- status --map", "hook --", "-qCtree build", "--help bild --nope"} {
+	for _, s := range []string{"build a -qn -C x", "tlsa -- status --map", "hook --", "-qCtree build", "--help bild --nope", "-qn -Ca build"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
