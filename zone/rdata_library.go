@@ -15,6 +15,22 @@ func base32Hex() *base32.Encoding { return base32.HexEncoding.WithPadding(base32
 
 // TypeByName reads a mnemonic in any case, or TYPEnnn (RFC 3597 §5).
 func TypeByName(text []byte) (uint16, bool) {
+	switch string(text) { // what a signed zone is full of
+	case "RRSIG":
+		return dns.TypeRRSIG, true
+	case "NSEC":
+		return dns.TypeNSEC, true
+	case "NSEC3":
+		return dns.TypeNSEC3, true
+	case "A":
+		return dns.TypeA, true
+	case "AAAA":
+		return dns.TypeAAAA, true
+	case "NS":
+		return dns.TypeNS, true
+	case "DS":
+		return dns.TypeDS, true
+	}
 	var buf [16]byte
 	if len(text) == 0 || len(text) > len(buf) {
 		return 0, false

@@ -4,11 +4,13 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"zonebuild/internal/diag"
+	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/rrset"
 	"zonebuild/sshfp"
@@ -34,6 +36,7 @@ func (t *Tree) hostKeyGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fra
 		return t.unreadHostKeys(apex, host), nil
 	}
 	fragments, faults := set.For(apex)
+	published := sync.OnceValues(func() (*dnssec.Previous, error) { return t.Previous(apex) }) // whoever writes there chooses how many hosts are broken
 	for i := range fragments {
 		f := &fragments[i]
 		f.Files[0].Name = "sshfp/" + filepath.Base(f.Name) // the same however the tree is called
@@ -41,7 +44,7 @@ func (t *Tree) hostKeyGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fra
 		if host == nil || h == nil || !h.Broken {
 			continue
 		}
-		if was := t.publishedSet(apex, h.Name, dns.TypeSSHFP); was != nil {
+		if was := publishedSet(published, h.Name, dns.TypeSSHFP); was != nil {
 			f.Records = moved(was, f.Name, h.MayStay)
 		}
 	}

@@ -1,14 +1,15 @@
 package build
 
 import (
+	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/rrset"
 )
 
-// publishedSet is an RRset of the published zone, nil when nothing can be read
-// back. It reads the whole zone.
-func (t *Tree) publishedSet(apex, owner domain.Name, typ uint16) *rrset.Set {
-	prev, err := t.Previous(apex)
+// publishedSet is an RRset of a published zone, nil when nothing can be read back.
+// To read is to read the whole zone.
+func publishedSet(read func() (*dnssec.Previous, error), owner domain.Name, typ uint16) *rrset.Set {
+	prev, err := read()
 	if err != nil {
 		return nil // nothing was published, or the pass says that it was damaged
 	}
