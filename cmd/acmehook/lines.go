@@ -25,7 +25,7 @@ import (
 func (p *program) lineCommands() []*ucli.Command {
 	return []*ucli.Command{
 		p.initCommand(), p.accountCommand(), p.issueCommand(), p.renewCommand(), p.runCommand(),
-		p.rollOverCommand(), p.liveCommand(), p.statusCommand(), p.revokeCommand(),
+		p.rollOverCommand(), p.liveCommand(), p.statusCommand(), p.revokeCommand(), p.triggerCommand(), p.importCommand(),
 	}
 }
 

@@ -8,11 +8,13 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"zonebuild/internal/lab"
 )
@@ -223,5 +225,114 @@ func line(t *testing.T, ca func(testing.TB, string) *lab.CA) {
 	leak := strings.Split(s.file("keys/account.key"), "\n")[1]
 	if strings.Contains(s.file("state/line-shop.json"), leak) {
 		t.Error("a key in the state")
+	}
+}
+
+// TestLineKilled: a process that is killed at any instant leaves what the next run
+// goes on with, and the CA is asked for no second certificate.
+func TestLineKilled(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, lab.NewPebble)
+	s.says(0, "init")
+	r := rand.New(rand.NewPCG(3, 4))
+	killed := 0
+	live := filepath.Join(s.dir, "lines/shop/live")
+	attempt := func(most int, args ...string) {
+		cmd := exec.Command(s.program, append([]string{"-C", s.dir}, args...)...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		deadline := time.After(time.Duration(r.IntN(most)) * time.Millisecond) // a random instant is the point
+		for {
+			select {
+			case <-ended:
+				return
+			case <-deadline:
+				cmd.Process.Kill()
+				<-ended
+				killed++
+				return
+			case <-time.After(20 * time.Millisecond):
+				s.build(ok)
+			}
+		}
+	}
+	for n := range 100 {
+		if _, err := os.Stat(live); err == nil {
+			break
+		}
+		attempt(20+5*n, "run")
+	}
+	s.client("run")
+	s.serve()
+	s.client("run")
+	if n := strings.Count(s.ca.Log(), "Issued certificate serial"); n != 1 || killed < 3 {
+		t.Errorf("%d certificates, %d processes were killed", n, killed)
+	}
+	for range 20 {
+		attempt(600, "renew", "shop", "--force")
+		s.serve() // whatever is live: certificate and key match
+	}
+	s.client("run")
+	s.serve()
+	s.client("run")
+	if left, err := filepath.Glob(s.path("dnsextra", "_*")); err != nil || len(left) > 0 {
+		t.Errorf("left in the drop box: %v %v", left, err)
+	}
+	if s.says(0, "run") != "" {
+		t.Error("it does not come to rest")
+	}
+}
+
+// TestLinePreflight: what is broken here costs nothing at the CA.
+func TestLinePreflight(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, lab.NewPebble)
+	s.says(0, "init")
+	s.write("primary/example.org", s.read("primary/example.org")+"@ CAA 0 issue \"ca.example.net\"\n")
+	s.build(ok)
+	if out := s.says(1, "issue", "shop"); !strings.Contains(out, "CAA at example.org. does not allow") {
+		t.Errorf("%s", out)
+	}
+	if strings.Contains(s.ca.Log(), "POST /order-plz") {
+		t.Error("the CA was asked for an order")
+	}
+}
+
+// TestImportCertbot takes over what certbot has made, and renews it as the same
+// account with the same key.
+func TestImportCertbot(t *testing.T) {
+	t.Parallel()
+	lab.Need(t, "certbot")
+	s := newShop(t, lab.Pebble)
+	args := []string{
+		"certonly", "-n", "--agree-tos", "--register-unsafely-without-email", "--manual", "--preferred-challenges", "dns", "--key-type", "ecdsa",
+		"--manual-auth-hook", s.program + " -C " + s.dir + " certbot-auth", "--manual-cleanup-hook", s.program + " -C " + s.dir + " certbot-cleanup",
+		"--server", s.ca.Directory(), "--config-dir", s.dir + "/etc", "--work-dir", s.dir + "/work", "--logs-dir", s.dir + "/logs",
+	}
+	for _, name := range strings.Fields(orderNames) {
+		args = append(args, "-d", name)
+	}
+	s.run([]string{"REQUESTS_CA_BUNDLE=" + s.ca.TrustFile()}, "certbot", args...)
+	if out := s.says(0, "import", "certbot", s.dir+"/etc"); out != "account: "+s.dir+"/keys/account.key\nline shop: example.org\n" {
+		t.Errorf("%q", out)
+	}
+	if out := s.says(0, "import", "certbot", s.dir+"/etc"); out != "" {
+		t.Errorf("again: %q", out)
+	}
+	var account struct{ Created bool }
+	if err := json.Unmarshal([]byte(s.says(0, "init", "--json")), &account); err != nil || account.Created {
+		t.Errorf("%+v %v", account, err)
+	}
+	before := s.pin("etc/live/example.org/cert.pem")
+	if s.pin("lines/shop/live/cert.pem") != before {
+		t.Error("another certificate")
+	}
+	s.serve()
+	s.client("renew", "shop", "--force")
+	if s.pin("lines/shop/live/cert.pem") != before {
+		t.Error("another key")
 	}
 }

@@ -328,3 +328,12 @@ func (h *Hook) ServicesOf(n Line) (out []Service) {
 	}
 	return out
 }
+
+// Service is the service of a name.
+func (h *Hook) Service(name string) (Service, bool) {
+	i := slices.IndexFunc(h.Services, func(s Service) bool { return s.Name == name })
+	if i < 0 {
+		return Service{}, false
+	}
+	return h.Services[i], true
+}

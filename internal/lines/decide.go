@@ -18,6 +18,7 @@ const (
 	StepMakeKey Step = "make-key" // make the next key and put its public half where the map of TLSA records finds it
 	StepIssue   Step = "issue"    // for the next key: the key changes
 	StepRenew   Step = "renew"    // for the live key
+	StepAbandon Step = "abandon"  // give an order up that nobody wants any more
 	StepDeploy  Step = "deploy"   // run the hooks that are due
 	StepProbe   Step = "probe"    // ask the services what they serve
 )
@@ -88,12 +89,16 @@ func Decide(in Input) Plan {
 		d.follow()
 		d.spread()
 	}
+	if d.Order != nil && !d.asked {
+		d.add(StepAbandon, "an order is left over")
+	}
 	return d.plan
 }
 
 type decision struct {
 	Input
-	plan Plan
+	plan  Plan
+	asked bool // the CA is asked for something, now or when it may be
 }
 
 func (d *decision) add(s Step, why string) { d.plan.Steps = append(d.plan.Steps, Due{s, why}) }
@@ -102,6 +107,7 @@ func (d *decision) wait(at time.Time, why string) { d.plan.Waits = append(d.plan
 
 // order adds a step that asks the CA, unless it is to be left alone.
 func (d *decision) order(s Step, why string) {
+	d.asked = true
 	if d.RetryAt.After(d.Now) && !d.Word.Now {
 		d.wait(d.RetryAt, why+", but the last try failed")
 		return

@@ -115,7 +115,7 @@ func (r *run) steps(ctx context.Context) error {
 // failures are the errors of the steps, in the order of their names.
 func (r *run) failures(last error) error {
 	var all []error
-	for _, s := range []Step{StepResume, StepMakeKey, StepIssue, StepRenew, StepDeploy, StepProbe} {
+	for _, s := range []Step{StepResume, StepMakeKey, StepIssue, StepRenew, StepAbandon, StepDeploy, StepProbe} {
 		if err := r.failed[s]; err != nil {
 			all = append(all, err)
 		}
@@ -181,6 +181,8 @@ func (r *run) step(ctx context.Context, in Input, s Step) error {
 			return err
 		}
 		return r.takeHome(in.Files, got)
+	case StepAbandon:
+		return r.CA.Abandon(ctx, r.Solver, r.line.Name)
 	case StepMakeKey:
 		k := in.Files.Wanted
 		if k == nil {

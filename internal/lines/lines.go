@@ -124,6 +124,7 @@ type Lag struct {
 type CA interface {
 	Obtain(ctx context.Context, solver acmeclient.Solver, r acmeclient.Request) (*acmeclient.Certificate, error)
 	Resume(ctx context.Context, solver acmeclient.Solver, name string) (*acmeclient.Certificate, error)
+	Abandon(ctx context.Context, solver acmeclient.Solver, name string) error
 	Forget(name string) error
 	Order(name string) (acmeclient.Order, bool, error)
 	Renewal(ctx context.Context, name string, leaf *x509.Certificate, seed []byte) (acmeclient.Renewal, error)

@@ -198,6 +198,11 @@ func (w *world) Resume(context.Context, acmeclient.Solver, string) (*acmeclient.
 	return w.issued, nil
 }
 
+func (w *world) Abandon(context.Context, acmeclient.Solver, string) error {
+	w.order, w.issued = nil, nil
+	return nil
+}
+
 func (w *world) Forget(string) error {
 	w.point()
 	w.order, w.issued = nil, nil

@@ -1,0 +1,121 @@
+package lines
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"zonebuild/internal/acmeclient"
+	"zonebuild/internal/config"
+	"zonebuild/internal/domain"
+	"zonebuild/internal/lab"
+)
+
+// certificate makes a certificate and the key to it, in a file and for a server.
+func certificate(t *testing.T, w *world, path string) tls.Certificate {
+	t.Helper()
+	key := mustKey(t)
+	w.serial++
+	got, err := w.Obtain(t.Context(), nil, acmeclient.Request{Name: "x", Identifiers: []string{"www.example.org"}, Key: key, KeyRef: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.order, w.issued = nil, nil
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: got.Chain[0].Raw})
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{got.Chain[0].Raw}, PrivateKey: key}
+}
+
+// TestTrigger: a real TLS server is told when its file changes, and only then.
+func TestTrigger(t *testing.T) {
+	w := newWorld(t, 90*day, 1)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "cert.pem")
+	now := certificate(t, w, file)
+	server := lab.TLSServer(t, lab.TLSOptions{Certs: map[string][]tls.Certificate{"": {now}}})
+	s := config.Service{
+		Name: "web", Host: domain.MustParse("www.example.org"), Port: 443, Proto: "tcp", Cert: file,
+		Probe: []netip.AddrPort{netip.MustParseAddrPort(server.Addr())}, Reload: []string{"reload"}, Timeout: 5 * time.Second,
+	}
+	calls := 0
+	var reload func()
+	tr := &Trigger{
+		Config: &config.Hook{StateDir: dir}, Observer: Network{}, Now: func() time.Time { return w.now }, Again: 10 * time.Millisecond,
+		Hook: func(_ context.Context, h Hook) error {
+			calls++
+			if strings.Join(h.Env, " ") != "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ACMEHOOK_SERVICE=web" {
+				t.Errorf("environment %q", h.Env)
+			}
+			reload()
+			return nil
+		},
+	}
+	if got := tr.Pull(t.Context(), s); got.Did != "nothing" || got.Error != "" || calls != 0 {
+		t.Errorf("%+v", got)
+	}
+	now = certificate(t, w, file)
+	reload = func() { server.Show("", now) }
+	if got := tr.Pull(t.Context(), s); got.Did != "reload" || got.Error != "" || calls != 1 || !strings.HasSuffix(got.Why, "serves another certificate than its files have") {
+		t.Errorf("%+v after %d calls", got, calls)
+	}
+	if got := tr.Pull(t.Context(), s); got.Did != "nothing" || calls != 1 {
+		t.Errorf("%+v", got)
+	}
+
+	// A reload that does nothing is found out.
+	certificate(t, w, file)
+	reload, s.Timeout = func() {}, 100*time.Millisecond
+	if got := tr.Pull(t.Context(), s); got.Error != "after reload: "+server.Addr()+" serves another certificate than its files have" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestTriggerByFiles: a service that cannot be asked is told once of each change.
+func TestTriggerByFiles(t *testing.T) {
+	w := newWorld(t, 90*day, 1)
+	dir := t.TempDir()
+	file, pid := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "pid")
+	certificate(t, w, file)
+	if err := os.WriteFile(pid, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(pid, later, later); err != nil {
+		t.Fatal(err)
+	}
+	s := config.Service{Name: "quic", Cert: file, ProbeOff: true, PidFile: pid, Reload: []string{"reload"}, Timeout: time.Second}
+	calls, fail := 0, error(nil)
+	tr := &Trigger{
+		Config: &config.Hook{StateDir: dir}, Now: func() time.Time { return w.now },
+		Hook: func(context.Context, Hook) error { calls++; return fail },
+	}
+	if got := tr.Pull(t.Context(), s); got.Why != "it was started after its files changed" || calls != 0 {
+		t.Errorf("%+v", got)
+	}
+	certificate(t, w, file)
+	fail = errOut
+	for range 2 { // until it succeeds
+		if got := tr.Pull(t.Context(), s); got.Did != "reload" || got.Error != "out of order" {
+			t.Errorf("%+v", got)
+		}
+	}
+	fail = nil
+	if got := tr.Pull(t.Context(), s); got.Did != "reload" || got.Error != "" || calls != 3 {
+		t.Errorf("%+v after %d", got, calls)
+	}
+	if got := tr.Pull(t.Context(), s); got.Did != "nothing" || calls != 3 {
+		t.Errorf("%+v", got)
+	}
+	s.Cert = filepath.Join(dir, "none")
+	if got := tr.Pull(t.Context(), s); got.Error != "open "+s.Cert+": no such file or directory" {
+		t.Errorf("%+v", got)
+	}
+}
