@@ -171,6 +171,9 @@ func (d *decision) follow() {
 		if d.Word.Break {
 			return // the key comes first, and then this is asked again
 		}
+	case d.Files.Next != nil && change && due && d.changeFailed():
+		// A CA that does not take the next key must not let the live certificate
+		// expire; the change is tried again behind the renewal.
 	case d.Files.Next != nil && change:
 		if d.mayUse(false) {
 			d.order(StepIssue, whyChange)
@@ -186,6 +189,12 @@ func (d *decision) follow() {
 	default:
 		d.order(StepRenew, whyDue)
 	}
+}
+
+// changeFailed reports whether the last try to use the next key failed, while there
+// is a live one to renew with.
+func (d *decision) changeFailed() bool {
+	return d.State.ChangeFailed == d.Files.Next.Hash() && d.Files.Live.Key != nil && !d.Word.Break
 }
 
 // due says whether the live certificate must be replaced.

@@ -75,15 +75,19 @@ func TestDecide(t *testing.T) {
 		"no reuse, not due":        {func(in *Input) { in.Line.ReuseKey, in.State.Gate = false, open }, "[]"},
 		"no reuse, due":            {func(in *Input) { in.Line.ReuseKey, in.State.Gate, in.Word.Renew = false, open, true }, "[issue]"},
 		"no reuse, due, shut":      {func(in *Input) { in.Line.ReuseKey, in.Word.Renew = false, true }, "[renew]"},
-		"break, shut":              {func(in *Input) { in.Word.Break = true }, "[issue]"},
-		"break, not settled":       {func(in *Input) { in.Word.Break, in.State.Served = true, nil }, "[issue probe]"},
-		"break, no next":           {func(in *Input) { in.Word.Break, in.Files.Next = true, nil }, "[make-key]"},
-		"key of live lost, shut":   {func(in *Input) { in.Files.Live.Key = nil }, "[]"},
-		"key of live lost, due":    {func(in *Input) { in.Files.Live.Key, in.Word.Renew = nil, true }, "[]"},
-		"key of live lost, open":   {func(in *Input) { in.Files.Live.Key, in.State.Gate = nil, open }, "[issue]"},
-		"order on its way":         {func(in *Input) { in.Order = &acmeclient.Order{Phase: acmeclient.PhaseFinalizing} }, "[resume]"},
-		"order barely begun":       {func(in *Input) { in.Order = &acmeclient.Order{Phase: acmeclient.PhaseOrdered} }, "[abandon]"},
-		"order, due":               {func(in *Input) { in.Order, in.Word.Renew = &acmeclient.Order{Phase: acmeclient.PhaseOrdered}, true }, "[renew]"},
+		"no reuse, due, refused before": {func(in *Input) {
+			in.Line.ReuseKey, in.State.Gate, in.Word.Renew, in.State.ChangeFailed = false, open, true, next.Hash()
+		}, "[renew]"},
+		"rollover, refused before, not due": {func(in *Input) { in.State.Rollover, in.State.Gate, in.State.ChangeFailed = now, open, next.Hash() }, "[issue]"},
+		"break, shut":                       {func(in *Input) { in.Word.Break = true }, "[issue]"},
+		"break, not settled":                {func(in *Input) { in.Word.Break, in.State.Served = true, nil }, "[issue probe]"},
+		"break, no next":                    {func(in *Input) { in.Word.Break, in.Files.Next = true, nil }, "[make-key]"},
+		"key of live lost, shut":            {func(in *Input) { in.Files.Live.Key = nil }, "[]"},
+		"key of live lost, due":             {func(in *Input) { in.Files.Live.Key, in.Word.Renew = nil, true }, "[]"},
+		"key of live lost, open":            {func(in *Input) { in.Files.Live.Key, in.State.Gate = nil, open }, "[issue]"},
+		"order on its way":                  {func(in *Input) { in.Order = &acmeclient.Order{Phase: acmeclient.PhaseFinalizing} }, "[resume]"},
+		"order barely begun":                {func(in *Input) { in.Order = &acmeclient.Order{Phase: acmeclient.PhaseOrdered} }, "[abandon]"},
+		"order, due":                        {func(in *Input) { in.Order, in.Word.Renew = &acmeclient.Order{Phase: acmeclient.PhaseOrdered}, true }, "[renew]"},
 		"order, due, failed": {func(in *Input) {
 			in.Order, in.RetryAt, in.Files.Live = &acmeclient.Order{Phase: acmeclient.PhaseOrdered}, now.Add(1), leaf(now.AddDate(0, 0, -80), now.AddDate(0, 0, 10))
 		}, "[]"},

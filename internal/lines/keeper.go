@@ -224,6 +224,9 @@ func (r *run) obtain(ctx context.Context, f Files, key *Key) error {
 	}
 	got, err := r.CA.Obtain(ctx, r.Solver, request)
 	if err != nil {
+		if f.Live != nil && key == f.Next && ctx.Err() == nil {
+			r.state.ChangeFailed = key.Hash()
+		}
 		return err
 	}
 	return r.takeHome(f, got)
@@ -260,7 +263,7 @@ func (r *run) takeHome(f Files, got *acmeclient.Certificate) error {
 	if f.Live == nil || f.Live.Hash() != key.Hash() {
 		r.state.Rollover = time.Time{}
 	}
-	r.state.Deploy, r.state.Lags = Deploy{Generation: number}, nil
+	r.state.Deploy, r.state.Lags, r.state.ChangeFailed = Deploy{Generation: number}, nil, ""
 	if err := r.save(); err != nil {
 		return err
 	}

@@ -86,15 +86,17 @@ type Files struct {
 // of a line which was never seen, or whose state was lost: clocks start anew, hooks
 // run again, nothing is used early.
 type State struct {
-	Gate     Gate                `json:"gate"`
-	Rollover time.Time           `json:"rollover,omitzero"` // a key change was asked for
-	Deploy   Deploy              `json:"deploy"`
-	Served   map[string]Serving  `json:"served,omitempty"` // by service
-	Lags     map[string]Lag      `json:"lags,omitempty"`   // by service
-	Seed     []byte              `json:"seed,omitempty"`   // of the renewal's instant
-	Renewal  *acmeclient.Renewal `json:"renewal,omitempty"`
-	Error    string              `json:"error,omitempty"` // of the last run; empty: it went well
-	ErrorAt  time.Time           `json:"error_at,omitzero"`
+	Gate     Gate      `json:"gate"`
+	Rollover time.Time `json:"rollover,omitzero"` // a key change was asked for
+	// ChangeFailed is the Hash of a next key for which the CA gave no certificate.
+	ChangeFailed string              `json:"change_failed,omitempty"`
+	Deploy       Deploy              `json:"deploy"`
+	Served       map[string]Serving  `json:"served,omitempty"` // by service
+	Lags         map[string]Lag      `json:"lags,omitempty"`   // by service
+	Seed         []byte              `json:"seed,omitempty"`   // of the renewal's instant
+	Renewal      *acmeclient.Renewal `json:"renewal,omitempty"`
+	Error        string              `json:"error,omitempty"` // of the last run; empty: it went well
+	ErrorAt      time.Time           `json:"error_at,omitzero"`
 }
 
 // Deploy says which hooks have been run for which generation.

@@ -2,10 +2,18 @@ package lines
 
 import (
 	"context"
+	"crypto"
+	"encoding/pem"
 	"fmt"
+	mathrand "math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"zonebuild/internal/acmeclient"
 )
 
 const day = 24 * time.Hour
@@ -164,5 +172,116 @@ func TestKeysAreSecret(t *testing.T) {
 	want := "line mail: read the key " + paths.key(id) + ": its mode is 0640, others may read it: chmod 600"
 	if err := w.run(Word{}); err == nil || err.Error() != want {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestKeyRefused: a CA that does not take the next key leaves the line with its live
+// one, and valid.
+func TestKeyRefused(t *testing.T) {
+	w := newWorld(t, 90*day, 7)
+	live := ""
+	w.refuse = func(r acmeclient.Request) bool { return live != "" && r.KeyRef != live }
+	w.rand = mathrand.New(mathrand.NewPCG(1, 1))
+	calm(w)
+	live = w.files().Live.Key.ID
+	w.line.MaxKeyAge = 10 * day
+	for range 300 {
+		w.now = w.now.Add(12 * time.Hour)
+		w.publish()
+		w.run(Word{})
+		w.check()
+	}
+	if w.violated != "" || w.files().Live.Key.ID != live || w.files().Live.Number != 3 {
+		t.Errorf("%s, generation %d", w.violated, w.files().Live.Number)
+	}
+	s, err := w.keeper().Status(w.line)
+	if err != nil || s.Error != "certificate request refused" {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
+// TestRequests: keys that are never here change by two certificate requests.
+func TestRequests(t *testing.T) {
+	w := newWorld(t, 90*day, 8)
+	w.rand = mathrand.New(mathrand.NewPCG(1, 1))
+	dir := t.TempDir()
+	put := func(name string) crypto.Signer {
+		key := mustKey(t)
+		csr, err := acmeclient.NewCSR(key, w.line.Names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	w.line.CSR, w.line.NextCSR = filepath.Join(dir, "now.csr"), filepath.Join(dir, "next.csr")
+	if err := w.run(Word{}); err == nil || !strings.HasSuffix(err.Error(), "file does not exist") {
+		t.Errorf("without a request: %v", err)
+	}
+	hashOf := func(k crypto.Signer) string {
+		spki, err := spkiOf(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hash(spki)
+	}
+	days := func(n int) {
+		for range 4 * n {
+			w.now = w.now.Add(6 * time.Hour)
+			w.publish()
+			if err := w.run(Word{}); err != nil {
+				t.Fatal(err)
+			}
+			w.check()
+		}
+	}
+	first := put("now.csr")
+	days(70)
+	if f := w.files(); f.Live.Number != 2 || f.Live.Hash() != hashOf(first) {
+		t.Errorf("generation %d", f.Live.Number)
+	}
+	second := put("next.csr")
+	days(10)
+	if w.files().Live.Hash() != hashOf(first) || w.files().Next.Hash() != hashOf(second) {
+		t.Error("the key changed although the request of the first is still there")
+	}
+	if err := w.keeper().RollOver(w.line); err != nil {
+		t.Fatal(err)
+	}
+	days(10)
+	if w.files().Live.Hash() != hashOf(second) {
+		t.Error("the key did not change")
+	}
+	third := put("now.csr")
+	days(5)
+	if f := w.files(); f.Live.Hash() != hashOf(second) || f.Next.Hash() != hashOf(third) {
+		t.Error("the third key is not published")
+	}
+	if ids, err := PathsOf(w.hook, "mail").listKeys(); err != nil || len(ids) != 0 || w.violated != "" {
+		t.Errorf("%v %v %s", ids, err, w.violated)
+	}
+}
+
+// TestModes: whatever the umask.
+func TestModes(t *testing.T) {
+	for _, mask := range []int{0, 0o077} {
+		old := syscall.Umask(mask)
+		w := newWorld(t, 90*day, 9)
+		w.rand, w.line.Combined = nil, true
+		calm(w)
+		p := PathsOf(w.hook, "mail")
+		for path, want := range map[string]os.FileMode{
+			p.Keys: 0o700, p.key(w.files().Live.Key.ID): 0o600, p.key(w.files().Next.ID): 0o600, filepath.Join(p.Keys, "combined-0001.pem"): 0o600,
+			p.Line: 0o755, p.generation(1): 0o755, filepath.Join(p.Line, "live", "cert.pem"): 0o644, filepath.Join(p.Line, "next", "pubkey.pem"): 0o644,
+			statePath(w.hook, "mail"): 0o600,
+		} {
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+				t.Errorf("umask %03o: %s: %v %v", mask, path, info, err)
+			}
+		}
+		syscall.Umask(old)
 	}
 }

@@ -44,6 +44,7 @@ type world struct {
 	serial  int64
 	order   *acmeclient.Order
 	issued  *acmeclient.Certificate
+	refuse  func(r acmeclient.Request) bool // a request that the CA does not take; nil: none
 	orders  int
 
 	hookUntil time.Time // hooks fail
@@ -158,6 +159,9 @@ func (w *world) Obtain(_ context.Context, _ acmeclient.Solver, r acmeclient.Requ
 	w.point()
 	if w.now.Before(w.caUntil) {
 		return nil, errOut
+	}
+	if w.refuse != nil && w.refuse(r) {
+		return nil, acmeclient.ErrCSR
 	}
 	if w.order != nil && w.order.Key == r.KeyRef {
 		return w.issued, nil
