@@ -232,6 +232,23 @@ func (p Paths) combine(path string, l config.Line, k *Key, full []byte) error {
 	return durable.WriteFile(path, text, durable.Options{Mode: 0o600})
 }
 
+// fresh is the number of the next generation: above all that are there, as the
+// operator may have gone back to an old one.
+func (p Paths) fresh(f Files) (int, error) {
+	all, err := p.numbers()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	last := 0
+	if f.Live != nil {
+		last = f.Live.Number
+	}
+	if len(all) > 0 {
+		last = max(last, all[len(all)-1])
+	}
+	return last + 1, nil
+}
+
 // numbers lists the generations, oldest first.
 func (p Paths) numbers() ([]int, error) {
 	entries, err := os.ReadDir(filepath.Join(p.Line, "archive"))

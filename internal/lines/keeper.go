@@ -240,9 +240,9 @@ func (r *run) takeHome(f Files, got *acmeclient.Certificate) error {
 	if f.Live != nil && f.Live.Leaf().Equal(got.Chain[0]) { // killed before it was forgotten
 		return r.CA.Forget(r.line.Name)
 	}
-	number := 1
-	if f.Live != nil {
-		number = f.Live.Number + 1
+	number, err := r.paths.fresh(f)
+	if err != nil {
+		return fmt.Errorf("store the certificate: %w", err)
 	}
 	var key *Key
 	for _, k := range []*Key{f.Next, f.Wanted, liveKey(f)} {
@@ -251,7 +251,6 @@ func (r *run) takeHome(f Files, got *acmeclient.Certificate) error {
 		}
 	}
 	if key == nil {
-		var err error
 		if key, _, err = r.paths.keyOf(got.Key); err != nil {
 			return fmt.Errorf("store the certificate: %w", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"zonebuild/internal/acmeclient"
+	"zonebuild/internal/durable"
 )
 
 const day = 24 * time.Hour
@@ -283,5 +284,29 @@ func TestModes(t *testing.T) {
 			}
 		}
 		syscall.Umask(old)
+	}
+}
+
+// TestGoBack: the operator's way back to an older generation is told to the services,
+// and the next certificate overwrites none.
+func TestGoBack(t *testing.T) {
+	w := newWorld(t, 90*day, 10)
+	w.rand = nil
+	calm(w)
+	if err := w.run(Word{Renew: true}); err != nil {
+		t.Fatal(err)
+	}
+	p := PathsOf(w.hook, "mail")
+	if err := durable.Link("archive/0001", filepath.Join(p.Line, "live")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.run(Word{}); err != nil || !w.served.Equal(w.files().Live.Leaf()) || w.files().Live.Number != 1 {
+		t.Errorf("%v", err)
+	}
+	if err := w.run(Word{Renew: true}); err != nil || w.files().Live.Number != 3 {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(p.generation(2)); err != nil {
+		t.Error(err)
 	}
 }
