@@ -7,19 +7,21 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/crypto/blake2b"
 )
 
 // Header is the first line of a published file:
 //
-//	; zonebuild 1 input=SHA256 body=SHA256 next=RFC3339
+//	; zonebuild 1 input=SHA-256 body=BLAKE2b-256 next=RFC3339
 //
 // It says what the file was made of, what its other lines are, and when the
 // first signature falls due. Its length is fixed, so that it can be written
 // last.
 type Header struct {
-	Input [sha256.Size]byte // digest of all that the file was made of
-	Body  [sha256.Size]byte // digest of all lines behind this one
-	Next  time.Time         // zero for an unsigned zone: never
+	Input [sha256.Size]byte     // digest of all that the file was made of
+	Body  [blake2b.Size256]byte // digest of all lines behind this one
+	Next  time.Time             // zero for an unsigned zone: never
 }
 
 const (
@@ -28,7 +30,7 @@ const (
 	headerNext   = " next="
 	headerTime   = "2006-01-02T15:04:05Z"
 	headerNever  = "9999-12-31T23:59:59Z"
-	headerLen    = len(headerPrefix) + 2*sha256.Size + len(headerBody) + 2*sha256.Size + len(headerNext) + len(headerTime) + 1
+	headerLen    = len(headerPrefix) + 2*sha256.Size + len(headerBody) + 2*blake2b.Size256 + len(headerNext) + len(headerTime) + 1
 )
 
 var errNoHeader = errors.New("the first line is no header of this program")
@@ -58,10 +60,10 @@ func parseHeader(b []byte) (Header, error) {
 	if rest, ok = bytes.CutPrefix(rest[2*sha256.Size:], []byte(headerBody)); !ok {
 		return h, errNoHeader
 	}
-	if _, err := hex.Decode(h.Body[:], rest[:2*sha256.Size]); err != nil {
+	if _, err := hex.Decode(h.Body[:], rest[:2*blake2b.Size256]); err != nil {
 		return h, errNoHeader
 	}
-	if rest, ok = bytes.CutPrefix(rest[2*sha256.Size:], []byte(headerNext)); !ok {
+	if rest, ok = bytes.CutPrefix(rest[2*blake2b.Size256:], []byte(headerNext)); !ok {
 		return h, errNoHeader
 	}
 	if string(rest) == headerNever {
@@ -81,7 +83,7 @@ func checkBody(data []byte) (Header, error) {
 	if err != nil {
 		return h, err
 	}
-	if sha256.Sum256(data[headerLen:]) != h.Body {
+	if blake2b.Sum256(data[headerLen:]) != h.Body {
 		return h, errors.New("the body is not what was written: another hand changed it")
 	}
 	return h, nil

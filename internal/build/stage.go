@@ -2,11 +2,12 @@ package build
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+
+	"golang.org/x/crypto/blake2b"
 
 	"zonebuild/internal/durable"
 	"zonebuild/internal/verify"
@@ -45,8 +46,8 @@ func writeHeader(f *durable.File, h Header) error {
 
 // verify reads the staged bytes back with the independent verifier, and gives
 // the digest of the body.
-func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) ([sha256.Size]byte, error) {
-	var sum [sha256.Size]byte
+func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) ([blake2b.Size256]byte, error) {
+	var sum [blake2b.Size256]byte
 	mode, err := verify.ParseMode(j.z.Policy.VerifySignatures)
 	if err != nil {
 		return sum, err
@@ -67,7 +68,7 @@ func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) (
 	return sum, err
 }
 
-func bodyDigest(path string) (sum [sha256.Size]byte, err error) {
+func bodyDigest(path string) (sum [blake2b.Size256]byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return sum, err
@@ -76,9 +77,12 @@ func bodyDigest(path string) (sum [sha256.Size]byte, err error) {
 	if _, err := f.Seek(int64(headerLen), io.SeekStart); err != nil {
 		return sum, err
 	}
-	h := sha256.New()
+	h, err := blake2b.New256(nil)
+	if err != nil {
+		return sum, err
+	}
 	if _, err := io.CopyBuffer(h, f, make([]byte, 256<<10)); err != nil {
 		return sum, fmt.Errorf("read %s: %w", path, err)
 	}
-	return [sha256.Size]byte(h.Sum(nil)), nil
+	return [blake2b.Size256]byte(h.Sum(nil)), nil
 }

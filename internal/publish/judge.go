@@ -3,11 +3,12 @@ package publish
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+
+	"golang.org/x/crypto/blake2b"
 
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
@@ -106,7 +107,7 @@ func checkWhole(data []byte) error {
 }
 
 func digest(data []byte) string {
-	sum := sha256.Sum256(data)
+	sum := blake2b.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
 
