@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -74,10 +75,7 @@ func ReadRegular(dir, name string, max int64) ([]byte, os.FileInfo, error) {
 		return nil, nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(data)) > max {
-		err = tooLarge(max)
-	}
+	data, err := readAll(f, info, max)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", f.Name(), cause(err))
 	}
@@ -115,9 +113,20 @@ func ReadFile(path string, max int64) ([]byte, os.FileInfo, error) {
 		return nil, nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(data)) > max {
-		err = &fs.PathError{Op: "read", Path: path, Err: tooLarge(max)}
+	data, err := readAll(f, info, max)
+	if errors.Is(err, ErrTooLarge) {
+		err = &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	return data, info, err
+}
+
+// readAll reads an open file. The room is that of the size it had: growing into it
+// would copy a large file over and over.
+func readAll(f *os.File, info os.FileInfo, max int64) ([]byte, error) {
+	data := bytes.NewBuffer(make([]byte, 0, min(max, info.Size())+bytes.MinRead))
+	_, err := data.ReadFrom(io.LimitReader(f, max+1))
+	if err == nil && int64(data.Len()) > max {
+		err = tooLarge(max)
+	}
+	return data.Bytes(), err
 }

@@ -127,7 +127,7 @@ func BenchmarkVerify(b *testing.B) {
 		benchmarkVerify(b, data, func() Options { return Options{Ledger: l, Mode: Sample} })
 	})
 	b.Run("trusted", func(b *testing.B) {
-		benchmarkVerify(b, data, func() Options { return Options{Trusted: data} })
+		benchmarkVerify(b, data, func() Options { return Options{Trusted: Trust(data)} })
 	})
 }
 

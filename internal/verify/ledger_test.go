@@ -64,11 +64,11 @@ func TestSettledBy(t *testing.T) {
 		{"large ledger, all", all, Options{Ledger: NewLedger(many), Mode: All}, n, 0, 0},
 		{"large ledger, auto", all, Options{Ledger: NewLedger(many), Mode: Auto}, n, 0, 0},
 		{"large ledger, sample", all, Options{Ledger: NewLedger(many), Mode: Sample}, -1, -1, 0},
-		{"trusted", all, Options{Trusted: all.text()}, 0, 0, n},
-		{"trusted, one signed anew", changed, Options{Trusted: all.text()}, 1, 0, n - 1},
-		{"trusted file in another order", all, Options{Trusted: reversed(all).text()}, n, 0, 0},
-		{"trusted file is no zone", all, Options{Trusted: []byte("( nothing")}, n, 0, 0},
-		{"trusted file of other keys", all, Options{Trusted: otherKeys(all).text()}, n, 0, 0},
+		{"trusted", all, Options{Trusted: Trust(all.text())}, 0, 0, n},
+		{"trusted, one signed anew", changed, Options{Trusted: Trust(all.text())}, 1, 0, n - 1},
+		{"trusted file in another order", all, Options{Trusted: Trust(reversed(all).text())}, n, 0, 0},
+		{"trusted file is no zone", all, Options{Trusted: Trust([]byte("( nothing"))}, n, 0, 0},
+		{"trusted file of other keys", all, Options{Trusted: Trust(otherKeys(all).text())}, n, 0, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 // load reads the file in r: as lines, or as a whole if it is not in line form.
 // Faults of the text go to f; an error is one of reading.
-func load(r io.ReadSeeker, apex domain.Name, trusted *trustedText, f *faults) (*zone, error) {
+func load(r io.ReadSeeker, apex domain.Name, trusted *Trusted, f *faults) (*zone, error) {
 	size, err := r.Seek(0, io.SeekEnd)
 	if err == nil {
 		_, err = r.Seek(0, io.SeekStart)
@@ -44,7 +44,7 @@ const (
 )
 
 // loadLines reads a file of about size bytes, in parts side by side.
-func loadLines(r io.Reader, size int64, trusted *trustedText, f *faults) (*zone, error) {
+func loadLines(r io.Reader, size int64, trusted *Trusted, f *faults) (*zone, error) {
 	at, ok := r.(io.ReaderAt)
 	n := min(int64(runtime.GOMAXPROCS(0)), size/partSize)
 	if !ok || n < 2 {
@@ -141,7 +141,7 @@ type part struct {
 	recs    []rec
 	faults  faults // by lines of the part
 	lines   uint32
-	trusted *trustedText
+	trusted *Trusted
 }
 
 func (p *part) load(r io.Reader) error {

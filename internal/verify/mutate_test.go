@@ -250,6 +250,13 @@ func TestMutations(t *testing.T) {
 			slices.Sort(got)
 			want := strings.Fields(tt.want)
 			slices.Sort(want)
+			o.DS, o.Trusted = nil, Trust(lines(fixture(t, tt.zone)).canonical())
+			if _, ok := Change(l.canonical(), o); ok {
+				o.Trusted = nil
+				if _, whole := Bytes("zone", l.canonical(), o); len(whole) > 0 {
+					t.Errorf("accepted as a change: %v", whole)
+				}
+			}
 			if codes(got) != codes(want) {
 				t.Errorf("codes %q, want %q", codes(got), codes(want))
 				for _, d := range faults {
@@ -274,7 +281,10 @@ func TestEachRecord(t *testing.T) {
 		refused := func(changed lines) bool {
 			// What did not change is trusted, which saves most of the time and must hide nothing.
 			_, l := Bytes("zone", changed.text(), Options{
-				Now: fixtureNow, DS: []*dns.DS{parseDS(t, keyDS)}, Trusted: original})
+				Now: fixtureNow, DS: []*dns.DS{parseDS(t, keyDS)}, Trusted: Trust(original)})
+			if _, ok := Change(changed.canonical(), Options{Now: fixtureNow, Trusted: Trust(lines(all).canonical())}); ok && l.HasErrors() {
+				t.Errorf("%s: accepted as a change: %v", name, l)
+			}
 			return l.HasErrors()
 		}
 		if refused(all) {

@@ -35,6 +35,9 @@ func (c *checker) readDenial(lo, hi int) {
 type nsecChain struct {
 	on   bool
 	prev int // index of the last NSEC plus 1; 0 if its name had none
+
+	behindGap map[string]bool // owners in an excerpt before which others were left out
+	open      bool            // others were left out at its end
 }
 
 // visit takes the next name in canonical order that is authoritative or a
@@ -47,7 +50,9 @@ func (n *nsecChain) visit(c *checker, name []byte, line uint32, sets []rrset, r 
 		}
 		return
 	}
-	n.link(c, name)
+	if !n.behindGap[string(name)] {
+		n.link(c, name)
+	}
 	n.prev = 0
 	if !ok {
 		c.errorf(line, "nsec-missing", name, "name has no NSEC")
@@ -83,7 +88,7 @@ func (n *nsecChain) link(c *checker, name []byte) {
 
 // finish closes the chain at the apex.
 func (n *nsecChain) finish(c *checker) {
-	if n.on {
+	if n.on && !n.open {
 		n.link(c, c.apex)
 	}
 }

@@ -77,7 +77,7 @@ func TestPartsTrusted(t *testing.T) {
 	changed := bytes.Replace(text, []byte("h0030000.e.\t1\tIN\tA\t10.1.1.1"), []byte("h0030000.e.\t1\tIN\tA\t10.1.1.2"), 1)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
 	f := &faults{file: "zone"}
-	z, err := load(bytes.NewReader(changed), domain.MustParse("e"), newTrustedText(text), f)
+	z, err := load(bytes.NewReader(changed), domain.MustParse("e"), Trust(text), f)
 	if err != nil || len(f.list) > 0 {
 		t.Fatal(err, f.list)
 	}

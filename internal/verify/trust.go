@@ -2,79 +2,251 @@ package verify
 
 import (
 	"bytes"
+	"math"
+	"runtime"
 	"sort"
+	"sync"
 
 	"github.com/miekg/dns"
 
 	"zonebuild/internal/domain"
 )
 
-// trustedText is a file that was verified before, cut at its owners. nil holds
-// nothing.
-type trustedText struct {
+// Trusted is a signed file that was verified before and is unchanged since, which
+// the caller must know by its digest; it is cut at its owners. nil is no such
+// file. It is immutable and safe for concurrent use.
+type Trusted struct {
 	data   []byte
 	owners []trustedOwner
+	apart  bool // a change can be judged by what is around it (Change)
 }
 
-// trustedOwner is where the lines of an owner stand.
+// trustedOwner is where the lines of an owner stand, and what they are.
 type trustedOwner struct {
-	from, to int
-	text     int // octets of the owner
+	from, to        uint32
+	expires, begins uint32 // the first expiration and the last inception of its signatures, as in RRSIGs
+	text            uint16 // octets of the owner
+	has             uint8
 }
 
-// newTrustedText wants one record a line, whole lines, and owners in canonical
-// order: otherwise part of an RRset could look like a whole one. Anything else
-// is trusted in nothing.
-func newTrustedText(data []byte) *trustedText {
-	t := &trustedText{data: data}
-	var owner, wire, last []byte
-	for at := 0; at < len(data); {
-		n := bytes.IndexByte(data[at:], '\n')
-		if n < 0 {
-			return nil
-		}
-		line := data[at : at+n]
-		if len(line) > 0 && line[0] == ';' {
-			if owner != nil {
+// What an owner may have.
+const (
+	hasSigs  = 1 << iota
+	hasNSEC  // so it is no glue
+	hasNS    // a delegation, or the apex
+	hasDNAME // hides what is below it
+	hasWhole // a record that depends on the whole zone: of NSEC3, or a digest
+)
+
+// Trust takes the text of such a file, and leaves it alone from then on. It wants
+// one record a line, whole lines, and owners in canonical order: otherwise part of
+// an RRset could look like a whole one. Anything else is trusted in nothing: nil.
+func Trust(data []byte) *Trusted {
+	if len(data) > math.MaxUint32 {
+		return nil
+	}
+	n := max(1, min(runtime.GOMAXPROCS(0), len(data)/partSize))
+	parts := make([]trustScan, n)
+	var wg sync.WaitGroup
+	cut := 0
+	for i := range parts {
+		p := &parts[i]
+		p.data, p.at, p.end, p.head = data, cut, len(data), i == 0
+		if i+1 < n {
+			k := bytes.IndexByte(data[max(cut, len(data)/n*(i+1)):], '\n')
+			if k < 0 {
 				return nil
 			}
-			at += n + 1
+			p.end = max(cut, len(data)/n*(i+1)) + k + 1
+		}
+		cut = p.end
+		wg.Go(p.scan)
+	}
+	wg.Wait()
+	t := &Trusted{data: data, apart: true}
+	total := 0
+	for i := range parts {
+		total += len(parts[i].owners)
+	}
+	t.owners = make([]trustedOwner, 0, total)
+	var last []byte
+	for i := range parts {
+		p := &parts[i]
+		if !p.ok {
+			return nil
+		}
+		t.apart = t.apart && !p.odd
+		if len(p.owners) == 0 {
 			continue
 		}
-		k := bytes.IndexByte(line, '\t')
-		if k <= 0 {
-			return nil
-		}
-		if owner == nil || !bytes.Equal(line[:k], owner) {
-			var err error
-			if wire, err = appendName(wire[:0], line[:k]); err != nil {
+		owners := p.owners
+		if last != nil {
+			switch order := domain.Compare(last, p.first); {
+			case order > 0:
 				return nil
+			case order == 0: // the cut went through an owner
+				t.owners[len(t.owners)-1].join(&owners[0])
+				owners = owners[1:]
 			}
-			domain.ToLower(wire)
-			if last != nil && domain.Compare(last, wire) >= 0 {
-				return nil
-			}
-			last = append(last[:0], wire...)
-			owner = line[:k]
-			t.owners = append(t.owners, trustedOwner{from: at, text: k})
 		}
-		at += n + 1
-		t.owners[len(t.owners)-1].to = at
+		last = p.last
+		t.owners = append(t.owners, owners...)
 	}
+	for i := range t.owners {
+		t.apart = t.apart && t.owners[i].has&hasWhole == 0
+	}
+	t.apart = t.apart && len(t.owners) > 0 && t.owners[0].has&hasNSEC != 0
 	return t
 }
 
+// join takes what follows of the same owner.
+func (o *trustedOwner) join(more *trustedOwner) {
+	o.to = more.to
+	if more.has&hasSigs != 0 {
+		o.period(more.expires, more.begins)
+	}
+	o.has |= more.has
+}
+
+// period takes the times of a signature.
+func (o *trustedOwner) period(expires, begins uint32) {
+	if o.has&hasSigs == 0 || int32(expires-o.expires) < 0 {
+		o.expires = expires
+	}
+	if o.has&hasSigs == 0 || int32(begins-o.begins) > 0 {
+		o.begins = begins
+	}
+	o.has |= hasSigs
+}
+
+// trustScan goes over whole lines of a file.
+type trustScan struct {
+	data    []byte
+	at, end int
+	head    bool // it begins with the file: there may be comments
+	owners  []trustedOwner
+	ok      bool // it is a file to be trusted
+	odd     bool // it has lines in another form than the one that is known here
+
+	first, last, wire []byte // owners
+	times             decoder
+}
+
+func (p *trustScan) scan() {
+	for p.at < p.end {
+		if !p.line() {
+			return
+		}
+	}
+	p.ok = true
+}
+
+// owner reads all lines of the owner that stands at p.at.
+func (p *trustScan) owner() bool {
+	for p.at < len(p.data) {
+		before, at := len(p.owners), p.at
+		if !p.line() {
+			return false
+		}
+		if before > 0 && len(p.owners) > before {
+			p.owners, p.at = p.owners[:before], at
+			break
+		}
+	}
+	return len(p.owners) == 1
+}
+
+func (p *trustScan) line() bool {
+	n := bytes.IndexByte(p.data[p.at:], '\n')
+	if n < 0 {
+		return false
+	}
+	line := p.data[p.at : p.at+n]
+	from := p.at
+	p.at += n + 1
+	if n > 0 && line[0] == ';' {
+		return len(p.owners) == 0 && p.head
+	}
+	k := bytes.IndexByte(line, '\t')
+	if k <= 0 || k > math.MaxUint16 {
+		return false
+	}
+	var o *trustedOwner
+	if i := len(p.owners) - 1; i >= 0 {
+		o = &p.owners[i]
+	}
+	if o == nil || int(o.text) != k || !bytes.Equal(line[:k], p.data[o.from:o.from+uint32(k)]) {
+		var err error
+		if p.wire, err = appendName(p.wire[:0], line[:k]); err != nil {
+			return false
+		}
+		domain.ToLower(p.wire)
+		if o == nil {
+			p.first = bytes.Clone(p.wire)
+		} else if domain.Compare(p.last, p.wire) >= 0 {
+			return false
+		}
+		p.last = append(p.last[:0], p.wire...)
+		p.owners = append(p.owners, trustedOwner{from: uint32(from), text: uint16(k)})
+		o = &p.owners[len(p.owners)-1]
+	}
+	o.to = uint32(p.at)
+	p.odd = !p.note(o, line[k+1:]) || p.odd
+	return true
+}
+
+// note takes what matters of a line behind its owner.
+func (p *trustScan) note(o *trustedOwner, rest []byte) bool {
+	_, rest, _ = bytes.Cut(rest, []byte{'\t'})
+	rest, ok := bytes.CutPrefix(rest, []byte("IN\t"))
+	if !ok {
+		return false
+	}
+	typ, rdata, ok := bytes.Cut(rest, []byte{'\t'})
+	if !ok {
+		return false
+	}
+	switch t, known := typeOf(typ); {
+	case !known:
+		return false
+	case t == dns.TypeNSEC:
+		o.has |= hasNSEC
+	case t == dns.TypeNS:
+		o.has |= hasNS
+	case t == dns.TypeDNAME:
+		o.has |= hasDNAME
+	case t == dns.TypeNSEC3 || t == dns.TypeNSEC3PARAM || t == dns.TypeZONEMD:
+		o.has |= hasWhole
+	case t == dns.TypeRRSIG:
+		for range 4 {
+			_, rdata, _ = bytes.Cut(rdata, []byte{' '})
+		}
+		var at [2]uint32
+		for i := range at {
+			var w []byte
+			w, rdata, _ = bytes.Cut(rdata, []byte{' '})
+			v, err := p.times.sigTime(w)
+			if err != nil {
+				return false
+			}
+			at[i] = v
+		}
+		o.period(at[0], at[1])
+	}
+	return true
+}
+
 // ownerOf appends the wire form of the owner with a number.
-func (t *trustedText) ownerOf(dst []byte, i int) []byte {
-	o := t.owners[i]
-	dst, _ = appendName(dst, t.data[o.from:o.from+o.text]) // was read once
+func (t *Trusted) ownerOf(dst []byte, i int) []byte {
+	o := &t.owners[i]
+	dst, _ = appendName(dst, t.data[o.from:o.from+uint32(o.text)]) // was read once
 	return domain.ToLower(dst)
 }
 
 // matcher looks up the lines of a file, owner by owner, in a trusted one. nil
 // finds nothing.
 type matcher struct {
-	t     *trustedText
+	t     *Trusted
 	next  int    // the owner to look at first
 	lines []byte // of the present owner
 	rest  []byte // of these, what was not matched in order yet
@@ -82,7 +254,7 @@ type matcher struct {
 	wire  []byte
 }
 
-func (t *trustedText) match() *matcher {
+func (t *Trusted) match() *matcher {
 	if t == nil {
 		return nil
 	}

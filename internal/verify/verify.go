@@ -40,10 +40,8 @@ type Options struct {
 	Ledger *Ledger
 	// Mode says which signatures of the Ledger get a public-key operation.
 	Mode Mode
-	// Trusted is a signed file that was verified before and is unchanged since,
-	// which the caller must know by its digest. Only the canonical line form in
-	// canonical order is of use; anything else is trusted in nothing.
-	Trusted []byte
+	// Trusted is the file of before: what it has too was verified.
+	Trusted *Trusted
 	// DS is what the parent publishes; if any, at least one must match a key
 	// that signs the DNSKEY set.
 	DS []*dns.DS
@@ -114,11 +112,7 @@ func Bytes(name string, data []byte, o Options) (Report, diag.List) {
 // faults. The file is read twice if it is not in line form.
 func Reader(name string, r io.ReadSeeker, o Options) (Report, diag.List) {
 	f := &faults{file: name}
-	var trusted *trustedText
-	if o.Trusted != nil {
-		trusted = newTrustedText(o.Trusted)
-	}
-	z, err := load(r, o.Apex, trusted, f)
+	z, err := load(r, o.Apex, o.Trusted, f)
 	if err != nil {
 		f.errorf(0, "read", nil, "read zone file: %v", bareError(err))
 		return newReport(), f.done()
