@@ -25,11 +25,15 @@ type Node struct {
 
 // Nodes walks the owner names in canonical order (RFC 4035 §2.2-2.4 decides
 // their standing).
-func (z *Zone) Nodes() iter.Seq[Node] {
+func (z *Zone) Nodes() iter.Seq[Node] { return z.NodesIn(0, z.records.Len()) }
+
+// NodesIn walks those of the records from lo to hi. Record lo has to be one of
+// Parts, or 0; hi likewise, or the number of records.
+func (z *Zone) NodesIn(lo, hi int) iter.Seq[Node] {
 	return func(yield func(Node) bool) {
 		s := z.records
 		var cut []byte // the last delegation point: what is below follows at once
-		for lo := 0; lo < s.Len(); {
+		for lo := lo; lo < hi; {
 			n := Node{Lo: lo, Hi: s.OwnerEnd(lo)}
 			owner := s.Owner(lo)
 			switch {
@@ -45,6 +49,36 @@ func (z *Zone) Nodes() iter.Seq[Node] {
 			lo = n.Hi
 		}
 	}
+}
+
+// Parts cuts the records into at most n parts of about one size, for as many
+// cores: it gives their first records. No name in one part is below a delegation
+// in another.
+func (z *Zone) Parts(n int) []int {
+	s := z.records
+	parts := []int{0}
+	for k := 1; k < n; k++ {
+		at := s.Len() / n * k
+		for at < s.Len() && (at == 0 || s.SameOwner(at, at-1) || z.isBelow(s.Name(at))) {
+			at++
+		}
+		if at < s.Len() && at > parts[len(parts)-1] {
+			parts = append(parts, at)
+		}
+	}
+	return parts
+}
+
+func (z *Zone) isBelow(name domain.Name) bool {
+	for n := name; n != z.apex; {
+		if n = n.Parent(); n == z.apex {
+			break
+		}
+		if lo, hi := z.records.FindRRset([]byte(n.Wire()), dns.TypeNS); hi > lo {
+			return true
+		}
+	}
+	return false
 }
 
 func (z *Zone) hasType(n Node, typ uint16) bool {

@@ -34,7 +34,8 @@ type Plan struct {
 	denial                  *rrset.Set // the NSEC or NSEC3 records
 	made                    *rrset.Set // the records of the apex that the signer makes
 	items                   []item     // RRsets in output order
-	slots                   []uint32   // per item and signer: the line of prev whose RRSIG is kept, or unkept
+	slots                   []uint32   // per item and signer: the line of prev whose RRSIG is kept (of an item with a span, any line), or unkept
+	expires                 []uint32   // per slot: the expiration of a signature that is kept
 	oldest                  int64      // expiration of the kept signature that is the first to run out; 0 = none
 	spans                   []span     // per item: the lines of prev that stay as they are
 }
@@ -141,64 +142,6 @@ func (p *Plan) findReplaced() {
 	}
 }
 
-// layOut puts the RRsets into output order and looks for each signature in the
-// previous zone. It reports whether the denial chain has a record that is new or
-// other.
-func (p *Plan) layOut() (changedDenial bool) {
-	c := newCursor(p.prev)
-	s := p.zone.Records()
-	p.items = make([]item, 0, s.Len()+p.denial.Len()+p.made.Len())
-	p.slots = make([]uint32, 0, cap(p.items)*len(p.zoneSigners)+len(p.keySigners))
-	if p.prev != nil {
-		p.spans = make([]span, 0, cap(p.items))
-	}
-	sets, kept := 0, 0
-	count := func(same bool) {
-		if sets++; same {
-			kept++
-		}
-	}
-	denial := 0
-	soaLo, soaHi := p.zone.SOA(), p.zone.SOA()+1
-	// upTo adds the records of the chain whose owners come before that of
-	// record i of the zone; those of NSEC3 stand between the names.
-	upTo := func(i int) {
-		for ; denial < p.denial.Len(); denial++ {
-			owner := p.denial.Owner(denial)
-			if i < s.Len() && domain.Compare(owner, s.Owner(i)) >= 0 {
-				return
-			}
-			c.seek(owner)
-			changedDenial = !p.add(c, fromDenial, denial, denial+1, true) || changedDenial
-		}
-	}
-	for n := range p.zone.Nodes() {
-		owner := s.Owner(n.Lo)
-		c.seek(owner)
-		atApex := n.Lo <= soaLo && soaLo < n.Hi
-		if atApex {
-			count(p.add(c, fromZone, soaLo, soaHi, true))
-		}
-		for lo := n.Lo; lo < n.Hi; {
-			hi := s.RRsetEnd(lo)
-			if lo != soaLo {
-				count(p.add(c, fromZone, lo, hi, n.Signs(s.Type(lo))))
-			}
-			lo = hi
-		}
-		if atApex {
-			for lo := 0; lo < p.made.Len(); {
-				hi := p.made.RRsetEnd(lo)
-				p.add(c, fromMade, lo, hi, true)
-				lo = hi
-			}
-		}
-		upTo(n.Hi)
-	}
-	p.Changed = p.prev == nil || kept < sets || kept < p.prev.sets
-	return changedDenial
-}
-
 func (p *Plan) set(from uint8) *rrset.Set {
 	switch from {
 	case fromDenial:
@@ -216,63 +159,6 @@ func (p *Plan) signers(it item) []int {
 	return p.zoneSigners
 }
 
-// add appends an RRset and settles its signatures. It reports whether the
-// previous zone had this RRset too.
-func (p *Plan) add(c *cursor, from uint8, lo, hi int, signed bool) (same bool) {
-	it := item{lo: int32(lo), hi: int32(hi), slot: -1, from: from}
-	s := p.set(from)
-	c.seek(s.Owner(lo))
-	at, same := c.same(s, lo, hi)
-	if signed {
-		it.slot = int32(len(p.slots))
-		for _, k := range p.signers(it) {
-			kept := uint32(unkept)
-			if same && !p.replaced[k] {
-				if l, sig := c.signature(s.Type(lo), &p.keys[k]); l != nil && p.keeps(c, l, &sig, s, lo) {
-					kept = l.from
-					at.extend(l)
-					p.account(&sig, from == fromZone && lo == p.zone.SOA() || s.Type(lo) == dns.TypeZONEMD)
-				}
-			}
-			if p.slots = append(p.slots, kept); kept == unkept {
-				at = span{}
-				if p.New++; same {
-					p.Due++
-				}
-			}
-		}
-	}
-	p.items = append(p.items, it)
-	if p.prev != nil {
-		p.spans = append(p.spans, at)
-	}
-	return same
-}
-
-// extend adds a line to a part of the file if it stands right behind it; else
-// nothing is left of that part.
-func (s *span) extend(l *textLine) {
-	if s.from == s.to || s.to != l.from {
-		*s = span{}
-		return
-	}
-	s.to = l.to
-}
-
-// account counts a signature that is kept, and moves Next to the instant at
-// which it falls due, if that is earlier. One that goes with the next serial in
-// any case does not outlive the plan.
-func (p *Plan) account(s *textSig, passing bool) {
-	p.Kept++
-	expiration := near(s.expiration, p.now)
-	if due := p.policy.due(expiration); p.Next.IsZero() || due.Before(p.Next) {
-		p.Next = due
-	}
-	if !passing && (p.oldest == 0 || expiration < p.oldest) {
-		p.oldest = expiration
-	}
-}
-
 // keeps reports whether an RRSIG of the previous zone is the one that the policy
 // makes for the RRset, is not due, and has begun.
 func (p *Plan) keeps(c *cursor, l *textLine, sig *textSig, s *rrset.Set, lo int) bool {
@@ -282,13 +168,18 @@ func (p *Plan) keeps(c *cursor, l *textLine, sig *textSig, s *rrset.Set, lo int)
 		return false
 	}
 	inception, expiration := near(sig.inception, p.now), near(sig.expiration, p.now)
-	if inception > p.now || expiration-p.now <= int64(p.policy.Refresh/time.Second) {
+	if inception > p.now || !p.lasts(expiration) {
 		return false
 	}
 	// A signature that another policy made has other times: the RRset's phase
 	// and the offset are functions of the policy alone.
 	signed := inception + int64(p.policy.InceptionOffset/time.Second)
 	return expiration == p.policy.expiration(signed, owner, s.Type(lo))
+}
+
+// lasts reports whether a signature with that expiration is not due.
+func (p *Plan) lasts(expiration int64) bool {
+	return expiration-p.now > int64(p.policy.Refresh/time.Second)
 }
 
 // labels is the Labels field of an RRSIG: neither the root nor a leftmost "*"

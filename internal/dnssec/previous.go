@@ -33,7 +33,27 @@ type Previous struct {
 	oldest, newest      uint32           // expirations
 	by                  map[signedBy]int // signatures by who made them
 
+	layout *layout // what it was written from, if that is known
+
 	parsed func() (*zone.Zone, error)
+}
+
+func newPrevious(apex domain.Name, file string, src []byte) *Previous {
+	p := &Previous{apex: apex, file: file, data: src, by: map[signedBy]int{}}
+	p.parsed = sync.OnceValues(p.parse)
+	return p
+}
+
+// noteSignature counts a signature.
+func (p *Previous) noteSignature(by signedBy, expires uint32) {
+	if len(p.by) == 0 || int32(expires-p.oldest) < 0 {
+		p.oldest = expires
+	}
+	if len(p.by) == 0 || int32(expires-p.newest) > 0 {
+		p.newest = expires
+	}
+	p.signatures++
+	p.by[by]++
 }
 
 // signedBy says which key made a signature, and whether over a set of keys.
@@ -50,8 +70,7 @@ func ReadPrevious(apex domain.Name, file string, src []byte) (*Previous, error) 
 	if uint64(len(src)) >= math.MaxUint32 {
 		return nil, errors.New("larger than 4 GiB")
 	}
-	p := &Previous{apex: apex, file: file, data: src, by: map[signedBy]int{}}
-	p.parsed = sync.OnceValues(p.parse)
+	p := newPrevious(apex, file, src)
 	if err := p.scan(); err != nil {
 		return nil, err
 	}
@@ -86,13 +105,7 @@ func (p *Previous) scan() error {
 			if err != nil {
 				return r.fault(err.Error())
 			}
-			if p.signatures++; p.signatures == 1 || int32(s.expiration-p.oldest) < 0 {
-				p.oldest = s.expiration
-			}
-			if p.signatures == 1 || int32(s.expiration-p.newest) > 0 {
-				p.newest = s.expiration
-			}
-			p.by[signedBy{s.algorithm, s.tag, ofKeys(s.covered)}]++
+			p.noteSignature(signedBy{s.algorithm, s.tag, ofKeys(s.covered)}, s.expiration)
 			continue
 		case !madeBySigner(l.typ, atApex):
 			if p.host++; l.typ != typ {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sort"
 	"strconv"
 
 	"github.com/miekg/dns"
@@ -229,6 +230,24 @@ func (c *cursor) step() bool {
 	text, _, _ := bytes.Cut(c.p.data[at:], []byte{'\t'})
 	c.owner, _ = domain.AppendText(c.owner[:0], text, domain.Root) // scan has read it once
 	return true
+}
+
+// jump goes before the first owner that is not before the one given.
+func (c *cursor) jump(owner []byte) {
+	if c.p == nil {
+		return
+	}
+	var wire []byte
+	g := sort.Search(len(c.p.groups), func(g int) bool {
+		text, _, _ := bytes.Cut(c.p.data[c.p.groups[g]:], []byte{'\t'})
+		wire, _ = domain.AppendText(wire[:0], text, domain.Root) // scan has read it once
+		return domain.Compare(wire, owner) >= 0
+	})
+	if c.g = g - 2; g > 0 {
+		c.step()
+	} else {
+		c.g = -1
+	}
 }
 
 // seek moves to owner, which must not be before the last one sought.

@@ -20,6 +20,7 @@ type Signed struct {
 	zone  *zone.Zone // with the new serial
 	made  *rrset.Set // plan.made, with the digest of the zone
 	marks []verify.Mark
+	ends  []uint32 // of the items, in what was written; nil unless they are wanted
 
 	// Of a zone with a digest, which covers them all, signatures are made first.
 	sigs  []byte   // the new ones, one behind the other
@@ -146,14 +147,15 @@ func (s *Signed) count() {
 		}
 		for j := range p.signers(it) {
 			s.Signatures++
-			if p.slots[int(it.slot)+j] != unkept {
+			slot := int(it.slot) + j
+			if p.slots[slot] != unkept {
 				continue
 			}
 			s.New++
 			set := s.set(it)
-			if e := p.policy.expiration(p.now, set.Owner(int(it.lo)), set.Type(int(it.lo))); oldest == 0 || e < oldest {
-				oldest = e
-			}
+			e := p.policy.expiration(p.now, set.Owner(int(it.lo)), set.Type(int(it.lo)))
+			p.expires[slot] = uint32(e)
+			oldest = earlier(oldest, e)
 		}
 	}
 	s.Oldest, s.Next = time.Unix(oldest, 0).UTC(), p.policy.due(oldest)

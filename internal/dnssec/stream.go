@@ -23,6 +23,7 @@ type stretch struct {
 	scratch
 	text   []byte
 	pieces []piece
+	sizes  []uint32 // of the items; unused unless they are wanted
 	err    error
 	done   chan struct{}
 }
@@ -50,6 +51,7 @@ func (s *Signed) WriteTo(w io.Writer) (int64, error) {
 	}
 	err := s.each(func(st *stretch) error {
 		s.marks = append(s.marks, st.marks...)
+		s.note(st.sizes)
 		return out.write(st)
 	})
 	if err == nil {
@@ -59,6 +61,21 @@ func (s *Signed) WriteTo(w io.Writer) (int64, error) {
 		err = out.to.Flush()
 	}
 	return out.n, err
+}
+
+// note remembers where the next items end.
+func (s *Signed) note(sizes []uint32) {
+	if s.ends == nil {
+		return
+	}
+	end := uint32(0)
+	if n := len(s.ends); n > 0 {
+		end = s.ends[n-1]
+	}
+	for _, size := range sizes {
+		end += size
+		s.ends = append(s.ends, end)
+	}
 }
 
 // each renders all items, on all cores, and gives the stretches to f in order.
@@ -108,11 +125,12 @@ func (s *Signed) each(f func(*stretch) error) error {
 
 // render makes the text of a stretch.
 func (s *Signed) render(st *stretch) {
-	st.text, st.pieces, st.marks, st.err = st.text[:0], st.pieces[:0], st.marks[:0], nil
+	st.text, st.pieces, st.marks, st.sizes, st.err = st.text[:0], st.pieces[:0], st.marks[:0], st.sizes[:0], nil
 	for i := st.lo; i < st.hi; i++ {
 		if s.plan.spans != nil {
 			if at := s.plan.spans[i]; at.from < at.to {
 				st.add(piece{true, at.from, at.to})
+				st.sizes = append(st.sizes, at.to-at.from)
 				continue
 			}
 		}
@@ -121,6 +139,7 @@ func (s *Signed) render(st *stretch) {
 			return
 		}
 		st.add(piece{false, from, uint32(len(st.text))})
+		st.sizes = append(st.sizes, uint32(len(st.text))-from)
 	}
 }
 
