@@ -268,22 +268,28 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		return err
 	}
 	defer staged.Discard()
+	s, _ := body.(*dnssec.Signed)
+	if t.holding != nil && s != nil {
+		s.Hold()
+	}
 	if err := writeBody(staged, body); err != nil {
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
 	}
-	if s, is := body.(*dnssec.Signed); is {
+	if s != nil {
 		ledger = s.Ledger()
 	}
-	if err := unsigned(); err != nil {
-		return err
+	if t.holding == nil {
+		s = nil
 	}
 	body, made.plan = nil, nil
-	if j.res.Records > largeZone {
+	if j.res.NewSigs > largeZone {
 		runtime.GC() // the verifier takes the room of the signer
 	}
-	if header.Body, err = p.verify(j, staged.Path(), ledger, signed); err != nil {
+	v, err := p.verify(j, staged.Path(), ledger, signed)
+	if err != nil {
 		return err
 	}
+	header.Body = v.body
 	if err := writeHeader(staged, header); err != nil {
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
 	}
@@ -291,12 +297,17 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	if err := p.o.Server.Check(ctx, j.z.Name, staged.Path()); err != nil {
 		return fmt.Errorf("check %s: %w", j.z.Name, err)
 	}
+	if err := unsigned(); err != nil {
+		return err
+	}
 	if err := t.rememberSerial(j, serial); err != nil {
 		return err
 	}
 	if err := staged.Commit(time.Time{}); err != nil {
 		return err
 	}
+	p.o.Log.Debug(Committed, "zone", j.z.Name, "serial", serial)
+	p.hold(j, s, v, header)
 	if external { // else there would be two products
 		if err := durable.Remove(filepath.Join(t.Config.Paths.Signed, name)); err != nil {
 			return err
@@ -312,6 +323,26 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		j.state.Awaited = &awaited
 	}
 	return nil
+}
+
+// Committed is the message of the log, at debug, when a zone stands in signed/.
+const Committed = "committed"
+
+// hold keeps in memory what was committed.
+func (p *pass) hold(j *job, s *dnssec.Signed, v verified, h Header) {
+	if s == nil || v.data == nil {
+		return
+	}
+	path := p.tree.PublishedPath(j.z.Name)
+	copy(v.data, h.String())
+	prev, err := s.Previous(path, v.data)
+	if err != nil {
+		p.o.Log.Warn("hold the zone", "zone", j.z.Name, "err", err) // it will be read
+		return
+	}
+	if is, ok := identify(path); ok {
+		p.tree.holding.remember(j.z.Name, heldZone{is, prev, h.Input, v.trusted})
+	}
 }
 
 func (j *job) afterCommit(serial uint32, header Header, t *Tree) {

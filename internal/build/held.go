@@ -92,9 +92,13 @@ func (c *challenges) expires(apex domain.Name) (first time.Time) {
 	return first
 }
 
-// Keep has the tree keep what it reads in soa/ and primary/: a pass parses only
-// those files anew that are others, and one with Options.Held reads none of them.
-func (t *Tree) Keep() { t.kept = map[domain.Name]*sources{} }
+// Keep has the tree keep what it reads in soa/ and primary/, and large published
+// zones: a pass parses only those files anew that are others, and one with
+// Options.Held reads none of the sources.
+func (t *Tree) Keep() {
+	t.kept = map[domain.Name]*sources{}
+	t.holding = &holding{zones: map[domain.Name]heldZone{}}
+}
 
 // reopen opens the tree's directory again: another may stand there since, such as
 // after a symbolic link was changed.

@@ -18,6 +18,7 @@ import (
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
 	"zonebuild/internal/guard"
+	"zonebuild/internal/verify"
 	"zonebuild/zone"
 )
 
@@ -76,7 +77,8 @@ type job struct {
 	prev    *dnssec.Previous // what is published, read back; nil for a first build
 	prevOK  bool             // prev is signed/ZONE itself, with the digest it should have
 	prevIn  [sha256.Size]byte
-	changed bool // another hand changed what was published
+	trusted *verify.Trusted // prev, as the verifier has it; nil until that is wanted
+	changed bool            // another hand changed what was published
 	input   [sha256.Size]byte
 
 	host   int    // records of soa/ and primary/, once they are accepted
@@ -193,6 +195,10 @@ func (t *Tree) keptGood(j *job) bool {
 // been served, so its successor gets a serial of its own.
 func (p *pass) readBack(j *job) {
 	path, good := p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)
+	if z, ok := p.tree.holding.recall(j.z.Name, path); ok {
+		j.prev, j.prevIn, j.trusted, j.prevOK = z.prev, z.input, z.trusted, true
+		return
+	}
 	var err error
 	if j.prev, j.prevIn, err = p.tree.readPublished(j.z.Name, path); err == nil {
 		j.prevOK = true

@@ -101,9 +101,12 @@ func firstRecord(apex domain.Name, b []byte) (*zone.Zone, error) {
 // maxPublished bounds a published file, in octets.
 const maxPublished = 1<<32 - 1
 
-// readPublished reads a published file whole. Errors: it is missing, is not
-// ours, or was changed by another hand.
+// readPublished gives a published file whole: as it is held, or read. Errors: it is
+// missing, is not ours, or was changed by another hand.
 func (t *Tree) readPublished(apex domain.Name, path string) (*dnssec.Previous, [sha256.Size]byte, error) {
+	if z, ok := t.holding.recall(apex, path); ok && path == t.PublishedPath(apex) {
+		return z.prev, z.input, nil
+	}
 	data, _, err := durable.ReadFile(path, maxPublished)
 	if err != nil {
 		return nil, [sha256.Size]byte{}, err

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/blake2b"
 
+	"zonebuild/internal/diag"
 	"zonebuild/internal/durable"
 	"zonebuild/internal/verify"
 )
@@ -44,42 +45,54 @@ func writeHeader(f *durable.File, h Header) error {
 	return err
 }
 
-// verify reads the staged bytes back with the independent verifier, and gives
-// the digest of the body. A file with few changes is read into memory: only these
-// are verified then.
-func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) ([blake2b.Size256]byte, error) {
-	var sum [blake2b.Size256]byte
-	mode, err := verify.ParseMode(j.z.Policy.VerifySignatures)
-	if err != nil {
-		return sum, err
+// verified is a staged file that was read back.
+type verified struct {
+	body    [blake2b.Size256]byte // its digest
+	data    []byte                // all of it, if it was read into memory
+	trusted *verify.Trusted       // that, as the verifier has it, if it knows
+}
+
+// verify reads the staged bytes back with the independent verifier. Where there is
+// a file that they follow, or this process will hold them, they are read into
+// memory; of what follows another, only the change is verified if it can be.
+func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) (v verified, err error) {
+	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, AllowUnsigned: !signed}
+	if o.Mode, err = verify.ParseMode(j.z.Policy.VerifySignatures); err != nil {
+		return v, err
 	}
-	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, Mode: mode, AllowUnsigned: !signed}
-	if signed && j.prevOK {
-		o.Trusted = verify.Trust(j.prev.Data())
-		data, _, err := durable.ReadFile(path, maxPublished)
-		if err != nil {
-			return sum, err
+	var faults diag.List
+	if signed && (j.prevOK || p.tree.holding != nil) {
+		if v.data, _, err = durable.ReadFile(path, maxPublished); err != nil {
+			return v, err
 		}
 		digest := aside(func() error {
-			sum = blake2b.Sum256(data[headerLen:])
+			v.body = blake2b.Sum256(v.data[headerLen:])
 			return nil
 		})
-		_, ok := verify.Change(data, o)
-		digest()
-		if ok {
-			return sum, nil
+		defer digest()
+		if o.Trusted = j.trusted; o.Trusted == nil && j.prevOK {
+			o.Trusted = verify.Trust(j.prev.Data())
 		}
+		var ok bool
+		if v.trusted, ok = verify.Change(v.data, o); ok {
+			digest()
+			return v, nil
+		}
+		v.trusted = nil
+		_, faults = verify.Bytes(path, v.data, o)
+		digest()
+	} else {
+		digest := aside(func() (err error) {
+			v.body, err = bodyDigest(path)
+			return err
+		})
+		_, faults = verify.File(path, o)
+		err = digest()
 	}
-	digest := aside(func() (err error) {
-		sum, err = bodyDigest(path)
-		return err
-	})
-	_, faults := verify.File(path, o)
-	err = digest()
 	if faults.HasErrors() {
-		return sum, fmt.Errorf("verify the signed zone: %s", faults[0])
+		return v, fmt.Errorf("verify the signed zone: %s", faults[0])
 	}
-	return sum, err
+	return v, err
 }
 
 func bodyDigest(path string) (sum [blake2b.Size256]byte, err error) {

@@ -22,7 +22,7 @@ type held struct {
 }
 
 // holdChild is this program run as one that keeps a tree open, as a daemon
-// would: it builds once, then for each round number on its input it adds a TXT
+// does: it builds once, then for each round number on its input it adds a TXT
 // record to the zone, builds, and prints what that took, until signed/ is on
 // disk.
 func holdChild(ctx context.Context, dir, apex string, in io.Reader, out io.Writer) error {
@@ -34,6 +34,7 @@ func holdChild(ctx context.Context, dir, apex string, in io.Reader, out io.Write
 		return fmt.Errorf("%v", faults)
 	}
 	defer t.Close()
+	t.Keep()
 	answer := json.NewEncoder(out)
 	do := func(round int) error {
 		start := time.Now()
@@ -42,7 +43,8 @@ func holdChild(ctx context.Context, dir, apex string, in io.Reader, out io.Write
 				return err
 			}
 		}
-		report, err := t.Build(ctx, build.Options{Now: start, NewZone: true, Server: &publish.None{}, Log: slog.New(slog.DiscardHandler)})
+		var end committed
+		report, err := t.Build(ctx, build.Options{Now: start, NewZone: true, Server: &publish.None{}, Log: slog.New(&end)})
 		if err != nil {
 			return err
 		}
@@ -50,7 +52,7 @@ func holdChild(ctx context.Context, dir, apex string, in io.Reader, out io.Write
 		if report.Code != 0 {
 			return fmt.Errorf("build %s: %s %s %v", apex, r.Action, r.Error, r.Diagnostics)
 		}
-		return answer.Encode(held{time.Since(start).Seconds(), r.NewSigs, r.Serial})
+		return answer.Encode(held{end.at.Sub(start).Seconds(), r.NewSigs, r.Serial})
 	}
 	if err := do(0); err != nil {
 		return err
@@ -66,4 +68,18 @@ func holdChild(ctx context.Context, dir, apex string, in io.Reader, out io.Write
 		}
 	}
 	return lines.Err()
+}
+
+// committed is a log that notes when a zone stood in signed/.
+type committed struct{ at time.Time }
+
+func (*committed) Enabled(context.Context, slog.Level) bool { return true }
+func (c *committed) WithAttrs([]slog.Attr) slog.Handler     { return c }
+func (c *committed) WithGroup(string) slog.Handler          { return c }
+
+func (c *committed) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == build.Committed {
+		c.at = time.Now()
+	}
+	return nil
 }
