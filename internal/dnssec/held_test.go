@@ -120,7 +120,8 @@ func TestHeld(t *testing.T) {
 					}
 					if text != nil {
 						samePlan(t, planFor(t, z, keys, policy, held, now), planFor(t, z, keys, policy, read, now))
-						if n, m := held.Vanished(z, never), read.Vanished(z, never); n != m {
+						less := compileText(t, apex, strings.Join(lines[:len(lines)/2], "\n")+"\n")
+						if n, m := held.Vanished(less, never), read.Vanished(less, never); n != m || n == 0 {
 							t.Errorf("%d records vanished, %d by the file", n, m)
 						}
 					}
@@ -207,6 +208,14 @@ func TestLayOutInParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		changed := compileText(t, apex, text+"new TXT x\nx.h3 TXT y\n")
+		less := compileText(t, apex, bigText(1500))
+		gone := z.Records().Len() - less.Records().Len()
+		for _, cores := range []int{1, 3} {
+			runtime.GOMAXPROCS(cores)
+			if n, m := held.Vanished(less, never), readPrevious(t, apex, out.Bytes()).Vanished(less, never); n != gone || m != gone {
+				t.Errorf("%d cores: %d and %d records vanished, want %d", cores, n, m, gone)
+			}
+		}
 		for _, prev := range []*Previous{nil, held, readPrevious(t, apex, out.Bytes())} {
 			for _, z := range []*zone.Zone{z, changed} {
 				runtime.GOMAXPROCS(1)

@@ -244,35 +244,3 @@ func (c *textComparer) Write(b []byte) (int, error) {
 	c.text = c.text[len(b):]
 	return len(b), nil
 }
-
-// Vanished counts the records of the zone whose name and type z does not have,
-// but for those of which spare says that they come and go.
-func (p *Previous) Vanished(z *zone.Zone, spare func(owner []byte, typ uint16) bool) (n int) {
-	is := z.Records()
-	at := 0
-	c := newCursor(p)
-	for c.step() {
-		for at < is.Len() && domain.Compare(is.Owner(at), c.owner) < 0 {
-			at = is.OwnerEnd(at)
-		}
-		there := at < is.Len() && bytes.Equal(is.Owner(at), c.owner)
-		atApex := string(c.owner) == p.apex.Wire()
-		c.open()
-		for _, l := range c.lines {
-			if l.typ == dns.TypeRRSIG || madeBySigner(l.typ, atApex) || spare(c.owner, l.typ) || there && hasType(is, at, l.typ) {
-				continue
-			}
-			n++
-		}
-	}
-	return n
-}
-
-func hasType(s *rrset.Set, at int, typ uint16) bool {
-	for i := at; i < s.Len() && s.SameOwner(at, i); i++ {
-		if s.Type(i) == typ {
-			return true
-		}
-	}
-	return false
-}
