@@ -120,17 +120,19 @@ func (t *Tree) hostSources(z *config.Zone) *sources {
 	}
 	t.keptMu.Lock()
 	k := t.kept[z.Name]
+	looked := k != nil && k.pass == t.passes
 	t.keptMu.Unlock()
 	switch {
 	case t.held && k == nil:
 		return &sources{absent: true}
-	case t.held, k != nil && t.same(k):
+	case t.held, looked, k != nil && t.same(k):
 	default:
 		k = t.readHost(z)
-		t.keptMu.Lock()
-		t.kept[z.Name] = k
-		t.keptMu.Unlock()
 	}
+	t.keptMu.Lock()
+	k.pass = t.passes
+	t.kept[z.Name] = k
+	t.keptMu.Unlock()
 	c := *k
 	c.fragments, c.faults = slices.Clip(slices.Clone(k.fragments)), slices.Clip(slices.Clone(k.faults))
 	return &c

@@ -34,6 +34,7 @@ type sources struct {
 	hostRecords  int  // records of soa/ and primary/
 	primaryEmpty bool // primary/ is there but holds no record
 	absent       bool // nothing of them may be read now, and nothing is kept
+	pass         int  // in which they were looked at last
 }
 
 // treeFS reads the files of a tree. Paths inside it go through os.Root, so no

@@ -41,6 +41,7 @@ type Tree struct {
 	kept   map[domain.Name]*sources // what soa/ and primary/ held when they were last read; nil = nothing is kept
 	held   bool                     // soa/ and primary/ must not be read in this pass
 
+	passes  int      // so many were begun
 	holding *holding // published zones; nil = none is kept
 
 	cutsMu sync.Mutex
@@ -79,6 +80,7 @@ func (t *Tree) Close() error {
 // refresh forgets what holds for one pass only.
 func (t *Tree) refresh() (err error) {
 	t.cuts = map[domain.Name]cuts{}
+	t.passes++
 	t.holding.forget(func(apex domain.Name) bool { return t.Config.Find(apex) != nil })
 	if err := t.reopen(); err != nil {
 		return err
