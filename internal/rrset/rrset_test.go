@@ -96,6 +96,9 @@ func TestModel(t *testing.T) {
 		s := sa.Sorted()
 		model := sorted(a)
 		equal(t, "sorted", listOf(s), model)
+		for n := 2; n <= 6; n++ {
+			equal(t, "sorted in parts", listOf(sa.sortedIn(n)), model)
+		}
 		merged, err := Merge(sa, setOf(t, b))
 		if err != nil {
 			t.Fatal(err)
@@ -112,6 +115,16 @@ func TestModel(t *testing.T) {
 			lo, hi := s.FindRRset([]byte(model[i].owner), model[i].typ)
 			if lo > i || hi <= i || model[lo].owner != model[i].owner || model[lo].typ != model[i].typ {
 				t.Fatalf("FindRRset of record %d: %d, %d", i, lo, hi)
+			}
+			for k := range 10 {
+				sought := []byte(model[r.IntN(len(model))].owner)
+				if k%2 > 0 {
+					sought = append([]byte{1, byte(r.IntN(256))}, sought...)
+				}
+				lo, hi := s.Find(sought)
+				if l, h := s.FindNear(sought, i); l != lo || h != hi {
+					t.Fatalf("FindNear(%q, %d) = %d, %d; Find gives %d, %d", sought, i, l, h, lo, hi)
+				}
 			}
 		}
 		nowhere := []byte(domain.MustParse("no.such.example").Wire())
@@ -156,6 +169,27 @@ func streak(list []plain, same func(plain) bool) int {
 		n++
 	}
 	return n
+}
+
+// TestFindNear finds each owner of a set from each other one, however far.
+func TestFindNear(t *testing.T) {
+	var list []plain
+	for i := range 300 {
+		list = append(list, plain{domain.MustParse(fmt.Sprintf("h%03d.example.", i/2*2)).Wire(), uint16(i%2 + 1), 300, "x", uint32(i + 1)})
+	}
+	s := setOf(t, list).Sorted()
+	for n := -1; n <= 301; n++ {
+		sought := []byte(domain.MustParse(fmt.Sprintf("h%03d.example.", max(n, 0))).Wire())
+		if n < 0 {
+			sought = []byte(domain.MustParse("a.example.").Wire())
+		}
+		lo, hi := s.Find(sought)
+		for i := range list {
+			if l, h := s.FindNear(sought, i); l != lo || h != hi {
+				t.Fatalf("FindNear(%q, %d) = %d, %d; Find gives %d, %d", sought, i, l, h, lo, hi)
+			}
+		}
+	}
 }
 
 // TestLarge: records never straddle two chunks, and large sets are adopted whole.
