@@ -26,6 +26,9 @@ type checker struct {
 	soa   int         // index of the SOA record, -1 without one
 	rules Rules
 
+	rangeMin int  // records of a range that a core checks
+	hasDNAME bool // some record is a DNAME
+
 	incomplete bool // records are missing: rules about what is absent are silent
 	faults     *diag.List
 }
@@ -34,22 +37,29 @@ type checker struct {
 func (c *checker) errors() {
 	c.checkSOA()
 	c.checkApexNS()
-	for lo := 0; lo < c.s.Len(); {
-		hi := c.s.OwnerEnd(lo)
-		c.checkCNAME(lo, hi)
-		c.checkDNAME(lo, hi)
-		c.checkWildcard(lo, hi)
-		c.checkDS(lo, hi)
-		for i := lo; i < hi; {
-			end := c.s.RRsetEnd(i)
-			c.checkSize(i, end)
-			c.checkTTL(i)
-			i = end
+	c.inRanges(func(c *checker, r span) {
+		for lo := r.lo; lo < r.hi; {
+			hi := c.s.OwnerEnd(lo)
+			c.checkOwner(lo, hi)
+			lo = hi
 		}
-		lo = hi
-	}
+	})
 	c.checkBelowDNAME()
 	c.checkCuts()
+}
+
+// checkOwner runs the rules that one owner can break by itself.
+func (c *checker) checkOwner(lo, hi int) {
+	c.checkCNAME(lo, hi)
+	c.checkDNAME(lo, hi)
+	c.checkWildcard(lo, hi)
+	c.checkDS(lo, hi)
+	for i := lo; i < hi; {
+		end := c.s.RRsetEnd(i)
+		c.checkSize(i, end)
+		c.checkTTL(i)
+		i = end
+	}
 }
 
 func (c *checker) errorf(i int, code, format string, args ...any) *diag.Diagnostic {
@@ -63,8 +73,9 @@ func (c *checker) warnf(i int, code, format string, args ...any) *diag.Diagnosti
 // checkSOA wants one SOA, at the apex (RFC 1035 §5.2).
 func (c *checker) checkSOA() {
 	for i := range c.s.Len() {
-		switch {
-		case c.s.Type(i) != dns.TypeSOA:
+		switch typ := c.s.Type(i); {
+		case typ != dns.TypeSOA:
+			c.hasDNAME = c.hasDNAME || typ == dns.TypeDNAME
 		case c.s.Name(i) != c.name:
 			c.errorf(i, "soa-not-apex", "SOA outside the apex %s", c.name)
 		case c.soa >= 0:
@@ -215,28 +226,19 @@ func (c *checker) checkTTL(i int) {
 // checkBelowDNAME refuses names below a DNAME: they would never be answered
 // (RFC 6672 §2.4).
 func (c *checker) checkBelowDNAME() {
+	if !c.hasDNAME {
+		return
+	}
 	var above domain.Name
 	at := -1
-	for lo := 0; lo < c.s.Len(); lo = c.s.OwnerEnd(lo) {
-		if at >= 0 {
-			if name := c.s.Name(lo); name.IsBelow(above) {
-				c.errorf(lo, "below-dname", "below a DNAME").At(c.s.Pos(at), "the DNAME")
-				continue
-			}
+	for n := range c.owners(span{0, c.s.Len()}) {
+		name := c.s.Name(n.lo)
+		if at >= 0 && name.IsBelow(above) {
+			c.errorf(n.lo, "below-dname", "below a DNAME").At(c.s.Pos(at), "the DNAME")
+			continue
 		}
-		if d, end := typeAt(c.s, lo, dns.TypeDNAME); end > d {
-			above, at = c.s.Name(lo), d
+		if d, end := c.typeIn(n, dns.TypeDNAME); end > d {
+			above, at = name, d
 		}
 	}
-}
-
-// typeAt is the RRset of a type among the records of the owner of record lo.
-func typeAt(s *rrset.Set, lo int, typ uint16) (from, to int) {
-	hi := s.OwnerEnd(lo)
-	for lo < hi && s.Type(lo) != typ {
-		lo++
-	}
-	for to = lo; to < hi && s.Type(to) == typ; to++ {
-	}
-	return lo, to
 }

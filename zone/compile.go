@@ -44,10 +44,14 @@ func Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
 // fragment is incomplete: then what the present records do wrong is reported,
 // but not what may only be missing.
 func (r Rules) Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
+	return r.compile(apex, rangeMin, fragments...)
+}
+
+func (r Rules) compile(apex domain.Name, rangeMin int, fragments ...Fragment) (*Zone, diag.List) {
 	var faults diag.List
 	var sets []*rrset.Set
 	var guests []Fragment
-	c := &checker{name: apex, apex: []byte(apex.Wire()), soa: -1, rules: r, faults: &faults}
+	c := &checker{name: apex, apex: []byte(apex.Wire()), soa: -1, rules: r, rangeMin: rangeMin, faults: &faults}
 	fallback := int64(-1)
 	for i, f := range fragments {
 		if i == 0 {

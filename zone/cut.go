@@ -1,6 +1,8 @@
 package zone
 
 import (
+	"sync/atomic"
+
 	"github.com/miekg/dns"
 
 	"zonebuild/internal/domain"
@@ -11,28 +13,28 @@ import (
 // that are no glue, which nobody would ever be answered.
 func (c *checker) checkCuts() {
 	glue := newBits(c.s.Len())
-	var cut []byte
-	occluded := false
-	for lo := 0; lo < c.s.Len(); lo = c.s.OwnerEnd(lo) {
-		owner := c.s.Owner(lo)
-		if cut != nil && domain.IsWithin(owner, cut) {
-			occluded = true
-			continue
+	var occluded atomic.Bool
+	c.inRanges(func(c *checker, r span) {
+		hides := false
+		for n := range c.owners(r) {
+			if n.below() {
+				hides = true
+				continue
+			}
+			from, to := c.typeIn(n, dns.TypeNS)
+			for i := from; i < to; i++ {
+				c.checkServer(i, c.s.Owner(n.lo), glue)
+			}
+			if n.cut >= 0 {
+				hides = hides || n.hi > to || from > n.lo
+			}
 		}
-		from, to := typeAt(c.s, lo, dns.TypeNS)
-		if from == to {
-			continue
+		if hides {
+			occluded.Store(true)
 		}
-		for i := from; i < to; i++ {
-			c.checkServer(i, owner, glue)
-		}
-		if len(owner) > len(c.apex) {
-			cut = owner
-			occluded = occluded || c.s.OwnerEnd(lo) > to || from > lo
-		}
-	}
-	if occluded {
-		c.checkOccluded(glue)
+	})
+	if occluded.Load() {
+		c.inRanges(func(c *checker, r span) { c.checkOccluded(r, glue) })
 	}
 }
 
@@ -43,7 +45,7 @@ func (c *checker) checkServer(i int, owner []byte, glue bits) {
 	if !domain.IsWithin(server, c.apex) {
 		return
 	}
-	lo, hi := c.s.Find(server)
+	lo, hi := c.s.FindNear(server, i)
 	for j := lo; j < hi; j++ {
 		if isAddress(c.s.Type(j)) {
 			glue.set(j)
@@ -70,36 +72,29 @@ func (c *checker) checkServer(i int, owner []byte, glue bits) {
 
 // checkOccluded refuses what a delegation hides: all but NS and DS at the cut,
 // and glue.
-func (c *checker) checkOccluded(glue bits) {
-	var cut []byte
-	cutAt := -1
-	for lo := 0; lo < c.s.Len(); lo = c.s.OwnerEnd(lo) {
-		owner := c.s.Owner(lo)
-		below := cut != nil && domain.IsWithin(owner, cut)
-		if !below {
-			from, to := typeAt(c.s, lo, dns.TypeNS)
-			if from == to || len(owner) == len(c.apex) {
-				continue
-			}
-			cut, cutAt = owner, from
+func (c *checker) checkOccluded(r span, glue bits) {
+	for n := range c.owners(r) {
+		if n.cut < 0 {
+			continue
 		}
-		for i := lo; i < c.s.OwnerEnd(lo); i = c.s.RRsetEnd(i) {
+		for i := n.lo; i < n.hi; i = c.s.RRsetEnd(i) {
 			t := c.s.Type(i)
 			if isAddress(t) && (glue.has(i) || c.incomplete) || // the NS that makes it glue may be missing
-				!below && (t == dns.TypeNS || t == dns.TypeDS) || t == dns.TypeCNAME && !below {
+				!n.below() && (t == dns.TypeNS || t == dns.TypeDS || t == dns.TypeCNAME) {
 				continue // a CNAME beside the NS has a fault of its own
 			}
-			c.errorf(i, "occluded", "the delegation %s hides this %s record", c.s.Name(cutAt), TypeName(t)).At(c.s.Pos(cutAt), "the delegation")
+			c.errorf(i, "occluded", "the delegation %s hides this %s record", c.s.Name(n.cut), TypeName(t)).At(c.s.Pos(n.cut), "the delegation")
 		}
 	}
 }
 
 func isAddress(typ uint16) bool { return typ == dns.TypeA || typ == dns.TypeAAAA }
 
-// bits is a set of record indexes.
+// bits is a set of record indexes. Several cores may add to it, but not look
+// at it meanwhile.
 type bits []uint64
 
 func newBits(n int) bits { return make(bits, (n+63)/64) }
 
-func (b bits) set(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b bits) set(i int)      { atomic.OrUint64(&b[i/64], 1<<(i%64)) }
 func (b bits) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"strings"
+	"sync/atomic"
 
 	"github.com/miekg/dns"
 
@@ -16,21 +17,23 @@ const dns01MaxNegativeTTL = 300
 
 // warnings runs the rules about what is allowed and rarely meant.
 func (c *checker) warnings() {
-	challenges := c.rules.DNS01
-	for lo := 0; lo < c.s.Len(); {
-		hi := c.s.OwnerEnd(lo)
-		challenges = challenges || bytes.HasPrefix(c.s.Owner(lo), []byte("\x0f_acme-challenge"))
-		c.checkRepeated(lo)
-		c.checkWildcardHidden(lo)
-		for i := lo; i < hi; i++ {
-			c.checkTarget(i)
-			c.checkSPF(i)
+	var challenges atomic.Bool
+	c.inRanges(func(c *checker, r span) {
+		for n := range c.owners(r) {
+			if bytes.HasPrefix(c.s.Owner(n.lo), []byte("\x0f_acme-challenge")) {
+				challenges.Store(true)
+			}
+			c.checkRepeated(n.lo)
+			c.checkWildcardHidden(n.lo)
+			for i := n.lo; i < n.hi; i++ {
+				c.checkTarget(i, n)
+				c.checkSPF(i)
+			}
 		}
-		lo = hi
-	}
+	})
 	if c.soa >= 0 {
 		c.checkExpire()
-		if challenges {
+		if c.rules.DNS01 || challenges.Load() {
 			c.checkNegativeTTL()
 		}
 	}
@@ -65,7 +68,7 @@ func (c *checker) repeatsApex(name []byte) bool {
 // checkTarget looks at where a record sends its reader, as far as this zone
 // knows: to a name that does not exist, or, for MX and NS, to an alias
 // (RFC 2181 §10.3).
-func (c *checker) checkTarget(i int) {
+func (c *checker) checkTarget(i int, n named) {
 	typ := c.s.Type(i)
 	to := target(typ, c.s.Rdata(i))
 	if to == nil || c.incomplete || !domain.IsWithin(to, c.apex) {
@@ -74,6 +77,9 @@ func (c *checker) checkTarget(i int) {
 	if c.repeatsApex(to) {
 		c.warnf(i, "apex-repeated", "%s %s: the name holds the apex twice: is a final dot missing?", TypeName(typ), domain.FromCanonical(to))
 		return
+	}
+	if n.cut >= 0 && domain.IsWithin(to, c.s.Owner(n.cut)) {
+		return // into the delegated zone, as lookUp would find out
 	}
 	lo, hi, r := c.lookUp(to)
 	if r == elsewhere || typ == dns.TypeNS && c.isApex(i) && !c.hasAny(lo, hi, dns.TypeCNAME) {
