@@ -12,6 +12,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"zonebuild/dnsextra"
+	"zonebuild/internal/acmeclient"
 	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
 	"zonebuild/internal/domain"
@@ -21,6 +22,8 @@ import (
 type program struct {
 	out, err io.Writer
 	env      func(string) string
+	clock    func() time.Time
+	limits   acmeclient.Limits // how patient it is with a CA; zero = as usual
 }
 
 func (p *program) run(ctx context.Context, args []string) int {
@@ -181,7 +184,7 @@ func (p *program) load(c *ucli.Context) (*hook, error) {
 	for _, owner := range cfg.Alias {
 		w.Aliases = append(w.Aliases, owner)
 	}
-	return &hook{p, cfg, w, time.Now().UTC().Truncate(time.Second)}, nil
+	return &hook{p, cfg, w, p.clock().UTC().Truncate(time.Second)}, nil
 }
 
 // challenge makes of a client's words what goes into the drop box.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -65,10 +64,10 @@ func (h *hook) takeOver(client, dir string) error {
 			continue
 		}
 		l := h.config.Lines[i]
-		if s, err := (&lines.Keeper{Config: h.config, Now: time.Now}).Status(l); err == nil && !s.NotAfter.IsZero() {
+		if s, err := (&lines.Keeper{Config: h.config, Now: h.clock}).Status(l); err == nil && !s.NotAfter.IsZero() {
 			continue // it has one
 		}
-		if err := lines.Adopt(h.config, l, f, time.Now()); err != nil {
+		if err := lines.Adopt(h.config, l, f, h.clock()); err != nil {
 			faults = append(faults, err)
 			continue
 		}

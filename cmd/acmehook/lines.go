@@ -142,7 +142,7 @@ func (p *program) rollOverCommand() *ucli.Command {
 				return err
 			}
 			return h.locked(c.Context, func() error {
-				k := &lines.Keeper{Config: h.config, Now: time.Now}
+				k := &lines.Keeper{Config: h.config, Now: h.clock}
 				return k.RollOver(line)
 			})
 		},
@@ -159,7 +159,7 @@ func (p *program) liveCommand() *ucli.Command {
 				return err
 			}
 			return h.locked(c.Context, func() error {
-				k := &lines.Keeper{Config: h.config, Now: time.Now}
+				k := &lines.Keeper{Config: h.config, Now: h.clock}
 				names, err := k.Confirm(line)
 				for _, name := range names {
 					fmt.Fprintln(p.out, name)
@@ -230,10 +230,12 @@ func (h *hook) client() (*acmeclient.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	limits := h.limits
+	limits.Lifetime = a.Lifetime
 	return acmeclient.New(acmeclient.Config{
 		Directory: a.Directory, Key: key, RootsFile: a.CAFile, Hosts: a.Hosts,
 		UserAgent: "acmehook/" + cli.Version(), Store: acmeclient.FileStore{Dir: h.storeDir()},
-		Limits: acmeclient.Limits{Lifetime: a.Lifetime},
+		Limits: limits, Now: h.clock,
 	})
 }
 
@@ -257,7 +259,7 @@ func (h *hook) keeper() (*lines.Keeper, error) {
 		}
 	}
 	k := &lines.Keeper{
-		Config: h.config, CA: client, Solver: solver{h}, Observer: n, Hook: lines.RunHook, Now: time.Now,
+		Config: h.config, CA: client, Solver: solver{h}, Observer: n, Hook: lines.RunHook, Now: h.clock,
 		Log: func(line, text string) { fmt.Fprintf(h.err, "acmehook: line %s: %s\n", line, diag.Escape(text)) },
 	}
 	k.Before = h.preflight(client, n.Validate)
@@ -266,7 +268,7 @@ func (h *hook) keeper() (*lines.Keeper, error) {
 
 // validator proves what DNS says, from the anchors of the configuration.
 func (h *hook) validator(r authority.Resolver) (validate.Source, error) {
-	v := &validate.Validator{Resolver: validate.Recursive(r), Anchors: validate.RootAnchors(), Now: time.Now()}
+	v := &validate.Validator{Resolver: validate.Recursive(r), Anchors: validate.RootAnchors(), Now: h.clock()}
 	if h.config.Anchors != "" {
 		f, _, err := durable.Open(h.config.Anchors, 1<<20)
 		if err != nil {
@@ -285,7 +287,7 @@ type solver struct{ *hook }
 
 func (s solver) find(owner domain.Name, value string) (dnsextra.Challenge, error) {
 	fresh := *s.hook
-	fresh.now = time.Now().UTC().Truncate(time.Second)
+	fresh.now = s.clock().UTC().Truncate(time.Second)
 	return fresh.challenge(pair{name: owner.String(), owner: true, value: value})
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -21,6 +22,6 @@ func main() {
 
 // run is the whole program: it returns the exit code.
 func run(ctx context.Context, args []string, env func(string) string, out, err io.Writer) int {
-	p := &program{out: out, err: err, env: env}
+	p := &program{out: out, err: err, env: env, clock: time.Now}
 	return p.run(ctx, args)
 }

@@ -28,7 +28,7 @@ func (p *program) statusCommand() *ucli.Command {
 			if err != nil {
 				return err
 			}
-			k := &lines.Keeper{Config: h.config, Now: time.Now}
+			k := &lines.Keeper{Config: h.config, Now: h.clock}
 			if client, err := h.client(); err == nil { // without account there are no orders
 				k.CA = client
 			}

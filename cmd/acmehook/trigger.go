@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -63,7 +62,7 @@ func (h *hook) pull(c *ucli.Context, list []config.Service) error {
 			n.Finder = f
 		}
 	}
-	t := &lines.Trigger{Config: h.config, Observer: n, Hook: lines.RunHook, Now: time.Now}
+	t := &lines.Trigger{Config: h.config, Observer: n, Hook: lines.RunHook, Now: h.clock}
 	all := []lines.Pulled{}
 	code := cli.ExitOK
 	for _, s := range list {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"zonebuild/internal/lab"
 )
 
 func TestAccount(t *testing.T) {
@@ -120,9 +122,9 @@ func TestEAB(t *testing.T) {
 	t.Parallel()
 	z := newZone(t)
 	secret := []byte("a secret of the operator, 32 oct")
-	ca := newPebble(t, z.addr, pebbleOptions{eab: map[string]string{"kid-1": base64.RawURLEncoding.EncodeToString(secret)}})
+	ca := newPebble(t, z.addr, pebbleOptions{EAB: map[string]string{"kid-1": base64.RawURLEncoding.EncodeToString(secret)}})
 	c := newClient(t, ca)
-	if d, err := c.Directory(t.Context()); err != nil || !d.NeedsEAB || !d.RenewalInfo || !slices.Equal(d.CAA, []string{"ca.example"}) || d.Profiles["default"] != "the usual" {
+	if d, err := c.Directory(t.Context()); err != nil || !d.NeedsEAB || !d.RenewalInfo || !slices.Equal(d.CAA, []string{"ca.example"}) || d.Profiles["default"] != "of a test" {
 		t.Errorf("%+v %v", d, err)
 	}
 	wrong := EAB{"kid-1", []byte("another secret of the operator..")}
@@ -168,7 +170,7 @@ func TestContact(t *testing.T) {
 func TestNonces(t *testing.T) {
 	t.Parallel()
 	z := newZone(t)
-	ca := newPebble(t, z.addr, pebbleOptions{nonces: "50"})
+	ca := newPebble(t, z.addr, pebbleOptions{Nonces: 50})
 	key := p256(t)
 	got, err := register(t, ca).Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org", "*.example.org"}, Key: key})
 	if err != nil {
@@ -178,10 +180,10 @@ func TestNonces(t *testing.T) {
 	// And the rejections do end.
 	f := newFakeCA(t)
 	c := register(t, f)
-	f.take = at("/order", func(w http.ResponseWriter, r *http.Request) { refuse(w, 400, "", "badNonce", "no") })
+	f.Take = lab.At("/order", func(w http.ResponseWriter, r *http.Request) { lab.Refuse(w, 400, "", "badNonce", "no") })
 	_, err = c.Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org"}, Key: key})
-	if err == nil || f.asked("/order") != 3*20 { // tries of a step, each of so many nonces
-		t.Errorf("%v after %d requests", err, f.asked("/order"))
+	if err == nil || f.Asked("/order") != 3*20 { // tries of a step, each of so many nonces
+		t.Errorf("%v after %d requests", err, f.Asked("/order"))
 	}
 }
 
@@ -190,7 +192,7 @@ func TestNonces(t *testing.T) {
 func TestReuse(t *testing.T) {
 	t.Parallel()
 	z := newZone(t)
-	ca := newPebble(t, z.addr, pebbleOptions{reuse: "100", retryAfter: 3600})
+	ca := newPebble(t, z.addr, pebbleOptions{Reuse: 100, RetryAfter: 3600})
 	c := register(t, ca)
 	for _, name := range []string{"a", "b"} {
 		key := p256(t)
@@ -257,8 +259,8 @@ func TestRevoke(t *testing.T) {
 						t.Errorf("%s: %v", by, err)
 					}
 				}
-				if p, ok := ca.(*pebble); ok {
-					_, status := p.manage(t, "GET", fmt.Sprintf("/cert-status-by-serial/%x", leaf.SerialNumber), "")
+				if p, ok := ca.(*lab.CA); ok && version == "2.10" {
+					_, status := p.Manage("GET", fmt.Sprintf("/cert-status-by-serial/%x", leaf.SerialNumber), "")
 					if !strings.Contains(status, `"Status":"Revoked"`) && !strings.Contains(status, `"Status": "Revoked"`) || !strings.Contains(status, fmt.Sprint(reason)) {
 						t.Errorf("%s: %s", by, status)
 					}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"zonebuild/internal/lab"
 )
 
 // RFC 9773 §4.1 has this example.
@@ -98,7 +100,7 @@ func TestPick(t *testing.T) {
 func TestRenewal(t *testing.T) {
 	t.Parallel()
 	z := newZone(t)
-	ca := newPebble(t, z.addr, pebbleOptions{profiles: map[string]uint64{"90d": 90 * 86400}})
+	ca := newPebble(t, z.addr, pebbleOptions{Profiles: map[string]uint64{"90d": 90 * 86400}})
 	now := time.Now().UTC().Truncate(time.Second)
 	c := register(t, ca, func(c *Config) { c.Now = func() time.Time { return now } })
 	request := Request{Name: "a", Identifiers: []string{"example.org"}, Key: p256(t), Profile: "90d"}
@@ -117,11 +119,11 @@ func TestRenewal(t *testing.T) {
 	}
 	override := func(answer string) {
 		t.Helper()
-		body, err := json.Marshal(map[string]string{"Certificate": block("CERTIFICATE", leaf.Raw), "ARIResponse": answer})
+		body, err := json.Marshal(map[string]string{"Certificate": lab.Block("CERTIFICATE", leaf.Raw), "ARIResponse": answer})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code, said := ca.manage(t, "POST", "/set-renewal-info/", string(body)); code != 200 {
+		if code, said := ca.Manage("POST", "/set-renewal-info/", string(body)); code != 200 {
 			t.Fatal(code, said)
 		}
 	}
@@ -195,8 +197,8 @@ func TestRenewalHostile(t *testing.T) {
 		{"ask at once", true, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "1") }, "ask when to renew: malformed by the CA: unexpected end of JSON input", time.Minute},
 		{"ask never", true, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "999999999999999999999") }, "ask when to renew: malformed by the CA: unexpected end of JSON input", 24 * time.Hour},
 		{"ask before", true, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "-7") }, "ask when to renew: malformed by the CA: unexpected end of JSON input", 6 * time.Hour},
-		{"not found", true, func(w http.ResponseWriter, r *http.Request) { refuse(w, 404, "", "malformed", "no\nsuch") }, `ask when to renew: refused by the CA (malformed): no\nsuch`, 6 * time.Hour},
-		{"down", true, func(w http.ResponseWriter, r *http.Request) { refuse(w, 500, "", "serverInternal", "") }, "ask when to renew: failed for the moment (serverInternal)", time.Hour},
+		{"not found", true, func(w http.ResponseWriter, r *http.Request) { lab.Refuse(w, 404, "", "malformed", "no\nsuch") }, `ask when to renew: refused by the CA (malformed): no\nsuch`, 6 * time.Hour},
+		{"down", true, func(w http.ResponseWriter, r *http.Request) { lab.Refuse(w, 500, "", "serverInternal", "") }, "ask when to renew: failed for the moment (serverInternal)", time.Hour},
 		{"elsewhere", true, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://evil.example/", http.StatusFound)
 		}, "ask when to renew: malformed by the CA: redirect to http://evil.example", 6 * time.Hour},
@@ -205,13 +207,13 @@ func TestRenewalHostile(t *testing.T) {
 			t.Parallel()
 			f := newFakeCA(t)
 			c := newClient(t, f, func(c *Config) { c.Now = func() time.Time { return now } })
-			f.change = func(f *fakeCA, path string, b map[string]any) {
+			f.Change = func(f *fakeCA, path string, b map[string]any) {
 				if path == "/dir" && row.info {
-					b["renewalInfo"] = f.server.URL + "/info/"
+					b["renewalInfo"] = f.Server.URL + "/info/"
 				}
 			}
 			leaf := lifetime(90)
-			f.take = at("/info/AQ.Bw", func(w http.ResponseWriter, r *http.Request) { row.answer(w, r) })
+			f.Take = lab.At("/info/AQ.Bw", func(w http.ResponseWriter, r *http.Request) { row.answer(w, r) })
 			r, err := c.Renewal(t.Context(), "a", leaf, nil)
 			if err != nil || r.Fault != row.fault || r.AskAgain.Sub(now) != row.again || !r.At.Equal(ByLifetime(leaf)) {
 				t.Errorf("%+v %v\nask again after %s", r, err, r.AskAgain.Sub(now))
@@ -223,7 +225,7 @@ func TestRenewalHostile(t *testing.T) {
 func TestProfiles(t *testing.T) {
 	t.Parallel()
 	z := newZone(t)
-	ca := newPebble(t, z.addr, pebbleOptions{profiles: map[string]uint64{"short": 6 * 86400, "long": 90 * 86400}})
+	ca := newPebble(t, z.addr, pebbleOptions{Profiles: map[string]uint64{"short": 6 * 86400, "long": 90 * 86400}})
 	c := register(t, ca)
 	for profile, days := range map[string]int{"short": 6, "long": 90} {
 		got, err := c.Obtain(t.Context(), z, Request{Name: profile, Identifiers: []string{"example.org"}, Key: p256(t), Profile: profile})
@@ -244,7 +246,7 @@ func TestProfiles(t *testing.T) {
 func TestAlternates(t *testing.T) {
 	t.Parallel()
 	z := newZone(t)
-	ca := newPebble(t, z.addr, pebbleOptions{alternates: 2})
+	ca := newPebble(t, z.addr, pebbleOptions{Alternates: 2})
 	c := register(t, ca)
 	key := p256(t)
 	if _, err := c.Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org"}, Key: key}); err != nil {
@@ -252,7 +254,7 @@ func TestAlternates(t *testing.T) {
 	}
 	tops := map[string]bool{}
 	for n := range 3 {
-		_, text := ca.manage(t, "GET", fmt.Sprint("/roots/", n), "")
+		_, text := ca.Manage("GET", fmt.Sprint("/roots/", n), "")
 		chain, err := parseChain([]byte(text))
 		if err != nil {
 			t.Fatal(err)

@@ -5,13 +5,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"zonebuild/internal/lab"
 )
 
 // What is accepted as a chain is, written anew, the same chain and nothing else.
 func FuzzParseChain(f *testing.F) {
 	ca := newFakeCA(f)
-	one := block("CERTIFICATE", ca.issuer.Raw)
-	for _, seed := range []string{"", one, one + one, "\n" + one + "\r\n" + one, "x" + one, one + "x", strings.ReplaceAll(one, "\n", "\r\n"), one[:99], strings.Repeat(one, 11), block("EC PRIVATE KEY", nil), "-----BEGIN CERTIFICATE-----\nA: b\n\nAAAA\n-----END CERTIFICATE-----\n"} {
+	one := lab.Block("CERTIFICATE", ca.Issuer.Raw)
+	for _, seed := range []string{"", one, one + one, "\n" + one + "\r\n" + one, "x" + one, one + "x", strings.ReplaceAll(one, "\n", "\r\n"), one[:99], strings.Repeat(one, 11), lab.Block("EC PRIVATE KEY", nil), "-----BEGIN CERTIFICATE-----\nA: b\n\nAAAA\n-----END CERTIFICATE-----\n"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

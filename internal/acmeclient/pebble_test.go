@@ -12,24 +12,14 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"io"
-	"log"
 	"maps"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	pebbleca "github.com/letsencrypt/pebble/v2/ca"
-	"github.com/letsencrypt/pebble/v2/db"
-	"github.com/letsencrypt/pebble/v2/va"
-	"github.com/letsencrypt/pebble/v2/wfe"
 	"github.com/miekg/dns"
 
 	"zonebuild/internal/domain"
@@ -194,100 +184,11 @@ func pebbles() map[string]func(testing.TB, string) authority {
 	}
 }
 
-type pebbleOptions struct {
-	nonces     string            // per cent of nonces that are rejected
-	profiles   map[string]uint64 // their seconds
-	eab        map[string]string
-	alternates int
-	reuse      string // per cent of authorizations that are used again
-	retryAfter int
-}
+type pebbleOptions = lab.PebbleOptions
 
-// pebble is the present Pebble with all of its doors.
-type pebble struct {
-	server *httptest.Server
-	trust  string
-	admin  http.Handler
-
-	mu  sync.Mutex
-	log bytes.Buffer
-}
-
-// environment: Pebble takes options from nowhere else.
-var environment sync.Mutex
-
-func newPebble(t testing.TB, dns string, o pebbleOptions) *pebble {
+func newPebble(t testing.TB, dns string, o pebbleOptions) *lab.CA {
 	t.Helper()
-	p := &pebble{trust: filepath.Join(t.TempDir(), "ca.pem")}
-	logger := log.New(p, "", 0)
-	environment.Lock()
-	defer environment.Unlock()
-	for name, value := range map[string]string{
-		"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": orZero(o.reuse), "PEBBLE_WFE_NONCEREJECT": orZero(o.nonces),
-	} {
-		os.Setenv(name, value)
-	}
-	profiles := map[string]pebbleca.Profile{"default": {Description: "the usual"}}
-	for name, seconds := range o.profiles {
-		profiles[name] = pebbleca.Profile{Description: name, ValidityPeriod: seconds}
-	}
-	if len(o.profiles) > 0 {
-		delete(profiles, "default")
-	}
-	store := db.NewMemoryStore()
-	for id, key := range o.eab {
-		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
-			t.Fatal(err)
-		}
-	}
-	issuer := pebbleca.New(logger, store, "", "ecdsa", o.alternates, 1, profiles)
-	front := wfe.New(logger, store, va.New(logger, 5002, 5001, true, dns, store), issuer, []string{"ca.example"}, true, len(o.eab) > 0, o.retryAfter, o.retryAfter)
-	p.admin = front.ManagementHandler()
-	p.server = httptest.NewUnstartedServer(front.Handler())
-	p.server.Config.ErrorLog = logger
-	p.server.StartTLS()
-	t.Cleanup(p.server.Close)
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
-	if err := os.WriteFile(p.trust, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-func orZero(s string) string {
-	if s == "" {
-		return "0"
-	}
-	return s
-}
-
-func (p *pebble) Directory() string { return p.server.URL + "/dir" }
-func (p *pebble) TrustFile() string { return p.trust }
-
-func (p *pebble) Log() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.String()
-}
-
-func (p *pebble) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.Write(b)
-}
-
-// manage uses the management door, which only tests have.
-func (p *pebble) manage(t testing.TB, method, path, body string) (int, string) {
-	t.Helper()
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	r.Header.Set("User-Agent", "test")
-	p.admin.ServeHTTP(w, r)
-	text, err := io.ReadAll(w.Result().Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w.Code, string(text)
+	return lab.PebbleWith(t, dns, o)
 }
 
 func checkIssued(t testing.TB, got *Certificate, key crypto.Signer, names ...string) {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"zonebuild/internal/domain"
+
+	"zonebuild/internal/lab"
 )
 
 // death ends a run at one of its steps: from there on, everything that the run
@@ -123,7 +125,7 @@ func (m *mortal) RoundTrip(r *http.Request) (*http.Response, error) {
 type victim struct {
 	t            *testing.T
 	z            *zone
-	ca           *pebble
+	ca           *lab.CA
 	account, key crypto.Signer
 	names        []string
 }
@@ -288,7 +290,7 @@ func TestResumeOther(t *testing.T) {
 	}
 	z.empty(t)
 	z.fail = nil
-	if n := f.asked("/challenge/0"); n != 0 {
+	if n := f.Asked("/challenge/0"); n != 0 {
 		t.Errorf("the CA was told %d times", n)
 	}
 	first, found, err := c.Order("a")
@@ -297,12 +299,12 @@ func TestResumeOther(t *testing.T) {
 	}
 
 	// The same again goes on with it; another one first gives it up.
-	f.names = nil
+	f.Names = nil
 	b := Request{Name: "a", Identifiers: []string{"www.example.org"}, Key: key}
 	if _, err := c.Obtain(t.Context(), z, b); err != nil {
 		t.Fatal(err)
 	}
-	if n := f.asked("/newOrder"); n != 2 {
+	if n := f.Asked("/newOrder"); n != 2 {
 		t.Errorf("%d orders", n)
 	}
 	// Issued and not fetched by its caller: it is not thrown away for another.
@@ -332,13 +334,13 @@ func TestResumeOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Account, o.Phase, o.URL = f.server.URL+"/account", PhaseOrdered, f.server.URL+"/gone"
+	o.Account, o.Phase, o.URL = f.Server.URL+"/account", PhaseOrdered, f.Server.URL+"/gone"
 	o.Challenges = []Challenge{{domain.MustParse("_acme-challenge.example.org"), strings.Repeat("x", 43)}}
 	z.txt[o.Challenges[0]] = true
 	if err := c.saveOrder(o); err != nil {
 		t.Fatal(err)
 	}
-	f.status, f.proved = "pending", false
+	f.Status, f.Proved = "pending", false
 	got, err = c.Resume(t.Context(), z, "a")
 	if err != nil {
 		t.Fatal(err)
@@ -401,8 +403,8 @@ func TestLoopStops(t *testing.T) {
 	f, z := newFakeCA(t), newZone(t)
 	now := time.Now().Truncate(time.Second)
 	c := register(t, f, func(c *Config) { c.Now = func() time.Time { return now } })
-	f.change = func(f *fakeCA, path string, b map[string]any) {
-		if strings.HasPrefix(path, "/authz/") && f.proved {
+	f.Change = func(f *fakeCA, path string, b map[string]any) {
+		if strings.HasPrefix(path, "/authz/") && f.Proved {
 			b["status"] = "invalid"
 			b["challenges"] = []any{map[string]any{"type": "dns-01", "status": "invalid", "error": map[string]any{"type": acmeErrors + "dns", "detail": "no TXT"}}}
 		}
@@ -410,7 +412,7 @@ func TestLoopStops(t *testing.T) {
 	request := Request{Name: "a", Identifiers: []string{"example.org"}, Key: p256(t)}
 	wait := []time.Duration{time.Minute, 10 * time.Minute, 100 * time.Minute, 24 * time.Hour, 24 * time.Hour}
 	for i := range 5 {
-		f.proved, f.status = false, "pending"
+		f.Proved, f.Status = false, "pending"
 		if _, err := c.Obtain(t.Context(), z, request); !errors.Is(err, ErrValidation) {
 			t.Fatalf("%d: %v", i, err)
 		}
@@ -423,14 +425,14 @@ func TestLoopStops(t *testing.T) {
 		}
 		now = now.Add(time.Minute)
 	}
-	orders := f.asked("/newOrder")
+	orders := f.Asked("/newOrder")
 	_, err := c.Obtain(t.Context(), z, request)
 	want := fmt.Sprintf("obtain a: too many failures: example.org failed 5 times within an hour, it rests until %s", stamp(now.Add(55*time.Minute)))
-	if err == nil || err.Error() != want || f.asked("/newOrder") != orders {
+	if err == nil || err.Error() != want || f.Asked("/newOrder") != orders {
 		t.Errorf("\n got %v\nwant %s", err, want)
 	}
 	now = now.Add(55 * time.Minute)
-	f.change, f.proved, f.status = nil, false, "pending"
+	f.Change, f.Proved, f.Status = nil, false, "pending"
 	if _, err := c.Obtain(t.Context(), z, request); err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,11 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +37,7 @@ type CA struct {
 	pool    *x509.CertPool
 	process *process     // of another program, or
 	server  *http.Server // of this one
+	admin   http.Handler // of this one
 	said    transcript
 }
 
@@ -63,19 +67,51 @@ func Pebble(t testing.TB, dns string) *CA {
 	return c
 }
 
+// PebbleOptions say how a NewPebble is set up.
+type PebbleOptions struct {
+	Nonces     int               // per cent of nonces that are rejected at random
+	Profiles   map[string]uint64 // the seconds that their certificates are valid; none: one, "default"
+	EAB        map[string]string // keys of external accounts by their names, base64url; some: an account needs one
+	Alternates int               // chains beside the first
+	Reuse      int               // per cent of authorizations that are used again
+	RetryAfter int               // seconds that it wants clients to wait
+}
+
 // NewPebble starts the ACME server of the module, which is years ahead of
-// Debian's: it asks for TXT over TCP only, and gives out profiles.
+// Debian's: it asks for TXT over TCP only, gives out profiles, and rejects one
+// nonce in twenty.
 func NewPebble(t testing.TB, dns string) *CA {
+	t.Helper()
+	return PebbleWith(t, dns, PebbleOptions{Nonces: 5})
+}
+
+// PebbleWith is NewPebble with options.
+func PebbleWith(t testing.TB, dns string, o PebbleOptions) *CA {
 	t.Helper()
 	c := &CA{t: t, work: shortDir(t), pool: x509.NewCertPool()}
 	t.Cleanup(c.Stop)
 	c.certificate()
-	os.Setenv("PEBBLE_VA_NOSLEEP", "1") // it takes these from nowhere else
-	os.Setenv("PEBBLE_AUTHZREUSE", "0")
 	logger := log.New(&stream{to: &c.said}, "", 0)
 	store := db.NewMemoryStore()
-	issuer := ca.New(logger, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "of a test"}})
-	front := wfe.New(logger, store, va.New(logger, 5002, 5001, true, dns, store), issuer, []string{"ca.example"}, true, false, 0, 0)
+	for id, key := range o.EAB {
+		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	profiles := map[string]ca.Profile{}
+	for name, seconds := range o.Profiles {
+		profiles[name] = ca.Profile{Description: "of a test: " + name, ValidityPeriod: seconds}
+	}
+	if len(profiles) == 0 {
+		profiles["default"] = ca.Profile{Description: "of a test"}
+	}
+	issuer := ca.New(logger, store, "", "ecdsa", o.Alternates, 1, profiles)
+	front := inEnvironment(t, map[string]string{ // it takes these from nowhere else
+		"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": fmt.Sprint(o.Reuse), "PEBBLE_WFE_NONCEREJECT": fmt.Sprint(o.Nonces),
+	}, func() wfe.WebFrontEndImpl {
+		return wfe.New(logger, store, va.New(logger, 5002, 5001, true, dns, store), issuer, []string{"ca.example"}, true, len(o.EAB) > 0, o.RetryAfter, o.RetryAfter)
+	})
+	c.admin = front.ManagementHandler()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -84,6 +120,42 @@ func NewPebble(t testing.TB, dns string) *CA {
 	c.server = &http.Server{Handler: front.Handler(), ErrorLog: logger}
 	go c.server.ServeTLS(l, c.path("cert.pem"), c.path("key.pem"))
 	return c
+}
+
+// inEnvironment does something with variables set. All tests of a process have one
+// environment; what they take turns by is their own program's file.
+func inEnvironment[T any](t testing.TB, set map[string]string, do func() T) T {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range set {
+		os.Setenv(name, value)
+	}
+	return do()
+}
+
+// Manage uses the management door of a NewPebble.
+func (c *CA) Manage(method, path, body string) (status int, answer string) {
+	c.t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("User-Agent", "test")
+	c.admin.ServeHTTP(w, r)
+	text, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return w.Code, string(text)
 }
 
 // Directory is the URL that clients are given.
