@@ -33,10 +33,14 @@ func (p *program) issueCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "issue", Usage: "obtain the first certificate of a line", ArgsUsage: "NAME",
 		Description: "Also takes up what failed before, without waiting. Exit status 4 if it has to wait\nfor DNS.\n\nExample: acmehook -C /jail issue mail",
+		Flags:       []ucli.Flag{dryRunFlag()},
 		Action: func(c *ucli.Context) error {
 			h, line, err := p.oneLine(c, true)
 			if err != nil {
 				return err
+			}
+			if c.Bool("dry-run") {
+				return h.dryRun(c.Context, []config.Line{line})
 			}
 			return h.locked(c.Context, func() error {
 				k, err := h.keeper()
@@ -64,11 +68,26 @@ func (p *program) renewCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "force", Usage: "whatever the time"},
 			&ucli.BoolFlag{Name: "force-new-key", Usage: "use a new key at once, whatever DNS says of it; needs --i-accept-dane-breakage"},
 			&ucli.BoolFlag{Name: "i-accept-dane-breakage", Usage: "clients that heed TLSA records will refuse the services until caches have forgotten the old ones"},
+			dryRunFlag(),
 		},
 		Action: func(c *ucli.Context) error {
 			w := lines.Word{Renew: c.Bool("force"), Break: c.Bool("force-new-key"), Now: c.Bool("force") || c.Bool("force-new-key")}
 			if w.Break != c.Bool("i-accept-dane-breakage") {
 				return cli.Usagef("--force-new-key and --i-accept-dane-breakage are given together or not at all")
+			}
+			if c.Bool("dry-run") {
+				if w.Break {
+					return cli.Usagef("--dry-run changes nothing: --force-new-key goes with no dry run")
+				}
+				h, err := p.open(c)
+				if err != nil {
+					return err
+				}
+				list, err := h.chosen(c.Args().Slice())
+				if err != nil {
+					return err
+				}
+				return h.dryRun(c.Context, list)
 			}
 			if c.NArg() == 0 {
 				if w.Renew || w.Break {
@@ -110,26 +129,31 @@ func (p *program) runAll(c *ucli.Context) error {
 	if len(h.config.Lines) == 0 {
 		return cli.Rejectedf("acmehook.toml has no [line.NAME]")
 	}
-	err = h.lockedNow(func() error {
-		k, err := h.keeper()
-		if err != nil {
-			return err
-		}
-		var faults []error
-		for _, line := range h.config.Lines {
-			if err := k.Run(c.Context, line, lines.Word{}); err != nil {
-				faults = append(faults, err)
-			}
-			if c.Context.Err() != nil {
-				break
-			}
-		}
-		return errors.Join(faults...)
-	})
+	err = h.lockedNow(func() error { return h.runLines(c.Context) })
 	if errors.Is(err, durable.ErrLocked) {
 		return nil
 	}
 	return err
+}
+
+// runLines does what is due for all lines, and tells what somebody must look at:
+// also when nothing could be done at all.
+func (h *hook) runLines(ctx context.Context) error {
+	k, err := h.keeper()
+	if err != nil {
+		k = &lines.Keeper{Config: h.config, Hook: lines.RunHook, Now: h.clock}
+		return errors.Join(err, k.Ring(ctx))
+	}
+	var faults []error
+	for _, line := range h.config.Lines {
+		if err := k.Run(ctx, line, lines.Word{}); err != nil {
+			faults = append(faults, err)
+		}
+		if ctx.Err() != nil {
+			return errors.Join(faults...)
+		}
+	}
+	return errors.Join(append(faults, k.Ring(ctx))...)
 }
 
 func (p *program) rollOverCommand() *ucli.Command {
@@ -230,13 +254,19 @@ func (h *hook) client() (*acmeclient.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	config := h.clientConfig()
+	config.Key, config.Store = key, acmeclient.FileStore{Dir: h.storeDir()}
+	return acmeclient.New(config)
+}
+
+// clientConfig is what every account at the CA has in common.
+func (h *hook) clientConfig() acmeclient.Config {
+	a := h.config.Account
 	limits := h.limits
 	limits.Lifetime = a.Lifetime
-	return acmeclient.New(acmeclient.Config{
-		Directory: a.Directory, Key: key, RootsFile: a.CAFile, Hosts: a.Hosts,
-		UserAgent: "acmehook/" + cli.Version(), Store: acmeclient.FileStore{Dir: h.storeDir()},
-		Limits: limits, Now: h.clock,
-	})
+	return acmeclient.Config{
+		Directory: a.Directory, RootsFile: a.CAFile, Hosts: a.Hosts, UserAgent: "acmehook/" + cli.Version(), Limits: limits, Now: h.clock,
+	}
 }
 
 // keeper joins lines, CA, drop box and DNS.
@@ -253,10 +283,8 @@ func (h *hook) keeper() (*lines.Keeper, error) {
 	for _, a := range h.config.Servers {
 		n.Servers = append(n.Servers, authority.Server{Addr: a})
 	}
-	if h.config.DNSSEC {
-		if n.Validate, err = h.validator(f.Resolver); err != nil {
-			return nil, err
-		}
+	if n.Validate, err = h.source(); err != nil {
+		return nil, err
 	}
 	k := &lines.Keeper{
 		Config: h.config, CA: client, Solver: solver{h}, Observer: n, Hook: lines.RunHook, Now: h.clock,
@@ -266,9 +294,17 @@ func (h *hook) keeper() (*lines.Keeper, error) {
 	return k, nil
 }
 
-// validator proves what DNS says, from the anchors of the configuration.
-func (h *hook) validator(r authority.Resolver) (validate.Source, error) {
-	v := &validate.Validator{Resolver: validate.Recursive(r), Anchors: validate.RootAnchors(), Now: h.clock()}
+// source proves what DNS says, from the anchors of the configuration; nil if nothing
+// is to be proved.
+func (h *hook) source() (validate.Source, error) {
+	if !h.config.DNSSEC {
+		return nil, nil
+	}
+	f, err := h.finder()
+	if err != nil {
+		return nil, err
+	}
+	v := &validate.Validator{Resolver: validate.Recursive(f.Resolver), Anchors: validate.RootAnchors(), Now: h.clock()}
 	if h.config.Anchors != "" {
 		f, _, err := durable.Open(h.config.Anchors, 1<<20)
 		if err != nil {

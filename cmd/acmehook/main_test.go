@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -9,7 +10,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// environmentSecret is in the environment of all tests, and of no program that
+// acmehook runs.
+const environmentSecret = "secret-of-the-environment"
+
 func TestMain(m *testing.M) {
+	os.Setenv("ACMEHOOK_TEST_SECRET", environmentSecret)
 	testscript.Main(m, map[string]func(){"acmehook": main})
 }
 

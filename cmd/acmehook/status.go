@@ -41,7 +41,7 @@ func (p *program) statusCommand() *ucli.Command {
 					faults = append(faults, err)
 					continue
 				}
-				if s.Alarm != "" {
+				if s.Alarm != nil {
 					code = cli.ExitNo
 				}
 				all = append(all, s)
@@ -124,8 +124,8 @@ func statusText(s lines.Status) string {
 	if s.Error != "" {
 		put("last run: %s", strings.ReplaceAll(s.Error, "\n", "; "))
 	}
-	if s.Alarm != "" {
-		put("ALARM: %s", s.Alarm)
+	if s.Alarm != nil {
+		put("ALARM: %s [%s]", s.Alarm.Message, s.Alarm.Code)
 	}
 	return b.String()
 }

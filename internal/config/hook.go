@@ -41,6 +41,8 @@ type Hook struct {
 	Account  *Account      // nil: none
 	Lines    []Line        // in the order of the file
 	Services []Service     // in the order of the file
+
+	AlarmCommand []string // is told of alarms of lines; none: nobody is
 }
 
 // LoadHook reads the configuration in a directory. It is whole only when the list
@@ -119,6 +121,7 @@ func hookKeys(h *Hook) []key {
 		{"dnssec", boolean(&h.DNSSEC)},
 		{"ttls", number(&h.TTLs, 1, 10)},
 		{"margin", duration(&h.Margin, 0, day)},
+		{"alarm-command", argv(&h.AlarmCommand)},
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 // Account is [account]: which CA is asked, and as whom.
 type Account struct {
 	Directory  string
+	Staging    string   // the directory for trials; "" = none is known
 	Contact    []string // URLs, such as mailto:
 	AgreeTerms bool
 	Key        string        // PEM file, ready to use
@@ -68,6 +69,8 @@ type Service struct {
 	Timeout  time.Duration
 }
 
+const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+
 // Bounds of acmehook.toml.
 const (
 	maxNames = 100 // of a certificate: what Let's Encrypt allows
@@ -76,10 +79,13 @@ const (
 
 // loadAccount reads [account].
 func (l *loader) loadAccount(h *Hook, e *entry) {
-	a := &Account{Directory: "https://acme-v02.api.letsencrypt.org/directory", Key: "keys/account.key", Lifetime: 400 * day}
+	a := &Account{Directory: letsEncrypt, Key: "keys/account.key", Lifetime: 400 * day}
 	l.read(e.val.table, "account", accountKeys(a))
 	if (a.EABKeyID == "") != (a.EABKeyFile == "") {
 		l.errorf(e.at, "config-value", "account: eab-key-id and eab-key-file are given together or not at all")
+	}
+	if a.Staging == "" && a.Directory == letsEncrypt {
+		a.Staging = "https://acme-staging-v02.api.letsencrypt.org/directory"
 	}
 	l.place(&a.Key, &a.CAFile, &a.EABKeyFile)
 	h.Account = a
@@ -96,17 +102,8 @@ func (l *loader) place(paths ...*string) {
 
 func accountKeys(a *Account) []key {
 	return []key{
-		{"directory", func(v value) error {
-			s, err := v.str()
-			if err != nil {
-				return err
-			}
-			if u, err := url.Parse(s); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
-				return fmt.Errorf("%q is no https URL", s)
-			}
-			a.Directory = s
-			return nil
-		}},
+		{"directory", directoryURL(&a.Directory)},
+		{"staging", directoryURL(&a.Staging)},
 		{"contact", list(&a.Contact, func(s string) error {
 			if !strings.HasPrefix(s, "mailto:") || !strings.Contains(s, "@") || strings.ContainsFunc(s, notPlain) {
 				return fmt.Errorf("%q is no URL such as mailto:hostmaster@example.org", s)
@@ -125,6 +122,20 @@ func accountKeys(a *Account) []key {
 		{"eab-key-id", text(&a.EABKeyID)},
 		{"eab-key-file", localPath(&a.EABKeyFile)},
 		{"max-lifetime", duration(&a.Lifetime, day, 3660*day)},
+	}
+}
+
+func directoryURL(to *string) func(value) error {
+	return func(v value) error {
+		s, err := v.str()
+		if err != nil {
+			return err
+		}
+		if u, err := url.Parse(s); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+			return fmt.Errorf("%q is no https URL", s)
+		}
+		*to = s
+		return nil
 	}
 }
 

@@ -65,7 +65,7 @@ func NewFakeCA(t testing.TB) *FakeCA {
 	f := &FakeCA{t: t, requests: map[string]int{}, Status: "pending", Key: newKey(t), trust: filepath.Join(t.TempDir(), "ca.pem")}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a fake CA"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(1000 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(10 * 365 * 24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
 	}
 	f.Issuer = Sign(t, template, template, f.Key.Public(), f.Key)
 	f.Server = httptest.NewUnstartedServer(f)
@@ -209,7 +209,7 @@ func (f *FakeCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (f *FakeCA) issue() string {
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1 + f.serial), DNSNames: f.csr.DNSNames, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
+		SerialNumber: big.NewInt(1 + f.serial), DNSNames: f.csr.DNSNames, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90*24*time.Hour - time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
 	}
 	if f.Leaf != nil {

@@ -51,7 +51,7 @@ func (r *run) hook(g *Generation, argv []string) (Hook, error) {
 	return Hook{
 		Argv: argv, Dir: r.Config.LinesDir, Timeout: r.line.Timeout,
 		Env: []string{
-			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			plainPath,
 			"ACMEHOOK_LINE=" + r.line.Name,
 			"ACMEHOOK_LIVE=" + live,
 			"ACMEHOOK_NAMES=" + strings.Join(r.line.Names, " "),
@@ -78,6 +78,9 @@ func RunHook(ctx context.Context, h Hook) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, h.Argv[0], h.Argv[1:]...)
 	cmd.Dir, cmd.Env = h.Dir, h.Env
+	if h.Stdin != nil {
+		cmd.Stdin = bytes.NewReader(h.Stdin)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second

@@ -29,13 +29,17 @@ type Keeper struct {
 	Log      func(line, text string)
 }
 
-// Hook is a program that is told of a new certificate.
+// Hook is a program that is told of something.
 type Hook struct {
 	Argv    []string
 	Env     []string // all of it: nothing is inherited
 	Dir     string
+	Stdin   []byte // nil: none
 	Timeout time.Duration
 }
+
+// plainPath is all of a program's environment that is not about its task.
+const plainPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // maxSteps bounds the steps of one run of a line: each is taken once, but that a
 // key is made before it is used.

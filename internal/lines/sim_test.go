@@ -131,7 +131,7 @@ func TestDNSNeverShows(t *testing.T) {
 	}
 	s, err := w.keeper().Status(w.line)
 	want := "the next key waits: _25._tcp.mail.example.org.: ns1 lacks those of the next key; ns2 lacks those of the next key"
-	if err != nil || len(s.Waits) == 0 || s.Waits[0].Why != want || s.Alarm != "" {
+	if err != nil || len(s.Waits) == 0 || s.Waits[0].Why != want || s.Alarm != nil {
 		t.Errorf("%+v %v", s, err)
 	}
 }

@@ -26,7 +26,7 @@ type Status struct {
 	Waits      []Wait              `json:"waits,omitempty"` // what comes later
 	Error      string              `json:"error,omitempty"` // of the last run
 	ErrorAt    time.Time           `json:"error_at,omitzero"`
-	Alarm      string              `json:"alarm,omitempty"` // what the operator must look at
+	Alarm      *Alarm              `json:"alarm,omitempty"` // what the operator must look at
 }
 
 // KeyStatus is what is told of a key.
@@ -87,35 +87,6 @@ func (k *Keeper) Status(l config.Line) (Status, error) {
 	s.Alarm = alarm(in)
 	return s, nil
 }
-
-// alarm says what is wrong for so long that somebody must look: half of the time
-// between renewal and expiration has gone by, or services lag for a day.
-func alarm(in Input) string {
-	g := in.Files.Live
-	if g == nil {
-		return "there is no certificate"
-	}
-	d := decision{Input: in}
-	at, _ := d.renewAt()
-	end := g.Leaf().NotAfter
-	switch {
-	case !in.Now.Before(end):
-		return "the certificate has expired"
-	case at.Before(end) && in.Now.After(at.Add(end.Sub(at)/2)):
-		return "the certificate expires soon, and its renewal does not come about"
-	case in.State.Deploy.Tries > 2:
-		return "a deploy hook fails: " + in.State.Deploy.Error
-	}
-	for _, s := range in.Services {
-		if lag, ok := in.State.Lags[s.Name]; ok && in.Now.Sub(lag.Since) > maxLag {
-			return "service " + s.Name + ": " + lag.Text
-		}
-	}
-	return ""
-}
-
-// maxLag is how long a service may take to load a certificate.
-const maxLag = time.Hour
 
 func keyStatus(k *Key) *KeyStatus {
 	if k == nil {

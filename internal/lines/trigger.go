@@ -219,6 +219,6 @@ func (t *Trigger) note(path string, m material) error {
 func (t *Trigger) command(s config.Service) Hook {
 	return Hook{
 		Argv: s.Reload, Dir: "/", Timeout: s.Timeout,
-		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "ACMEHOOK_SERVICE=" + s.Name},
+		Env: []string{plainPath, "ACMEHOOK_SERVICE=" + s.Name},
 	}
 }
