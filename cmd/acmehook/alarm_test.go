@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"crypto/x509"
-
 	"zonebuild/internal/cli"
 	"zonebuild/internal/lab"
 )
@@ -22,9 +20,7 @@ import (
 func TestAlarms(t *testing.T) {
 	y := newYard(t)
 	ca := lab.NewFakeCA(t)
-	ca.Leaf = func(c *x509.Certificate) {
-		c.NotBefore, c.NotAfter = c.NotBefore.Add(y.past), c.NotAfter.Add(y.past)
-	}
+	y.ages(ca)
 	down := false
 	ca.Take = func(_ *lab.FakeCA, w http.ResponseWriter, r *http.Request) bool {
 		return down && lab.Refuse(w, 503, "", "serverInternal", "out of order")

@@ -23,6 +23,7 @@ import (
 	"zonebuild/dnsextra"
 	"zonebuild/internal/acmeclient"
 	"zonebuild/internal/cli"
+	"zonebuild/internal/lab"
 )
 
 // yard is a directory of acmehook beside a name server that answers what is in the
@@ -292,6 +293,13 @@ func (y *yard) tree() map[string]string {
 		y.t.Fatal(err)
 	}
 	return out
+}
+
+// ages gives a fake CA the clock of the yard.
+func (y *yard) ages(ca *lab.FakeCA) {
+	ca.Leaf = func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = c.NotBefore.Add(y.past), c.NotAfter.Add(y.past)
+	}
 }
 
 // noChallenges wants the drop box to be empty.

@@ -191,6 +191,13 @@ func lineKeys(n *Line) []key {
 		{"combined", boolean(&n.Combined)},
 		{"dh-params", localPath(&n.DHParams)},
 		{"keep", number(&n.Keep, 1, 1000)},
+		{"must-staple", func(v value) error {
+			var on bool
+			if err := boolean(&on)(v); err != nil || !on {
+				return err
+			}
+			return errors.New("is refused: CAs answer no OCSP any more, and clients would turn away from a certificate that demands it")
+		}},
 	}
 }
 

@@ -67,6 +67,7 @@ type run struct {
 	failed   map[Step]error
 	looked   bool
 	probed   bool
+	resting  bool // what failed in a run before this one is not tried yet
 }
 
 func (r *run) do(ctx context.Context) error {
@@ -79,8 +80,10 @@ func (r *run) do(ctx context.Context) error {
 		return err
 	}
 	failure := r.steps(ctx)
-	r.state.Error, r.state.ErrorAt = "", time.Time{}
-	if failure != nil {
+	switch {
+	case failure == nil && !r.resting:
+		r.state.Error, r.state.ErrorAt = "", time.Time{}
+	case failure != nil:
 		r.state.Error, r.state.ErrorAt = failure.Error(), r.Now().UTC().Truncate(time.Second)
 	}
 	if after, err := json.Marshal(r.state); err != nil || slices.Equal(before, after) {
@@ -100,6 +103,7 @@ func (r *run) steps(ctx context.Context) error {
 			return !failed && (d.Step != StepProbe || !r.probed)
 		})
 		if i < 0 {
+			r.resting = in.RetryAt.After(in.Now) || in.State.Deploy.RetryAt.After(in.Now)
 			return r.failures(nil)
 		}
 		due := Decide(in).Steps[i]

@@ -95,7 +95,7 @@ type State struct {
 	Lags         map[string]Lag      `json:"lags,omitempty"`   // by service
 	Seed         []byte              `json:"seed,omitempty"`   // of the renewal's instant
 	Renewal      *acmeclient.Renewal `json:"renewal,omitempty"`
-	Error        string              `json:"error,omitempty"` // of the last run; empty: it went well
+	Error        string              `json:"error,omitempty"` // of the last run that tried something; empty: it went well
 	ErrorAt      time.Time           `json:"error_at,omitzero"`
 }
 
