@@ -45,6 +45,7 @@ type certificates struct {
 type rollovers struct {
 	owners []rollover
 	groups []tlsa.Group // of owners
+	moving []bool       // likewise: the zone as it is to be published is news to the next step
 	faults diag.List    // warnings
 	stale  bool         // the sources of the zone cannot be read: nothing moves
 	keep   bool         // what is published at other owners stays

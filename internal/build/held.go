@@ -25,10 +25,12 @@ type After struct {
 	Unconfirmed bool        // it was asked for in this pass, in vain
 	Published   time.Time   // when; zero = unknown
 	Due         time.Time   // of the first signature that is to be made anew; zero = never
-	Expires     time.Time   // when the first challenge is dropped; zero = never
+	Expires     time.Time   // when the first challenge is dropped, or a rollover is to be moved on; zero = never
 	Oldest      time.Time   // expiration of the first signature; zero = unknown, or unsigned
 	Files       []FileAfter // that the pass may have written, as it left them
 	Sources     []string    // files that the zone was last made of, as Tree.Path takes them; nil = unknown
+	Certs       []string    // files of certs/ that its lines of certs.map name, present or not
+	TLSA        []TLSAAfter // its rollovers
 	Alarms      []Alarm     // that stand
 }
 
@@ -49,8 +51,12 @@ func (p *pass) after(j *job) {
 	}
 	a.Elsewhere = s.Awaited != nil
 	a.Published, a.Oldest, a.Alarms = s.Published, s.Oldest, slices.Clone(s.Alarms)
+	a.TLSA, a.Certs = p.rollersAfter(j)
 	a.Expires = t.challenges.expires(j.z.Name)
-	for _, path := range []string{t.statePath(j.z.Name), t.PublishedPath(j.z.Name)} {
+	for _, r := range a.TLSA {
+		a.Expires = soonest(a.Expires, r.Next)
+	}
+	for _, path := range []string{t.statePath(j.z.Name), t.tlsaPath(j.z.Name), t.PublishedPath(j.z.Name)} {
 		a.Files = append(a.Files, FileAfter{path, fileID(path)})
 	}
 	t.keptMu.Lock()
@@ -83,9 +89,7 @@ func (c *challenges) expires(apex domain.Name) (first time.Time) {
 	for _, e := range c.live[apex] {
 		for i := range c.boxes {
 			if b := &c.boxes[i]; b.Dir == e.Box {
-				if at := e.Since.Add(b.MaxAge); first.IsZero() || at.Before(first) {
-					first = at
-				}
+				first = soonest(first, e.Since.Add(b.MaxAge))
 			}
 		}
 	}

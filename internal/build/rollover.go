@@ -105,6 +105,7 @@ func (p *pass) rollOver(ctx context.Context, j *job) {
 	var owners []rollover
 	for i := range work {
 		owners = append(owners, p.step(j, &work[i], able))
+		made.moving = append(made.moving, p.moves(j, &work[i], &owners[i]))
 	}
 	made.owners = owners
 	for _, o := range owners {
@@ -156,7 +157,7 @@ func (p *pass) gather(j *job, groups []tlsa.Group, st *tlsaState) (work []rollin
 		w.input = w.digest(p.isConfirmed(j), params)
 		w.changed = !w.known || w.was.Input != w.input
 		since := j.now.Sub(w.was.Looked)
-		w.look = p.o.Observer != nil && !p.o.DryRun && (w.changed || since < 0 || since >= w.was.rest(j.now))
+		w.look = p.o.Observer != nil && !p.o.DryRun && (w.changed || since < 0 || !j.now.Before(w.was.wake(j.now)))
 		work = append(work, w)
 	}
 	var zone *rrset.Set

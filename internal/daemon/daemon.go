@@ -60,7 +60,7 @@ type Daemon struct {
 func (d *Daemon) Run(ctx context.Context) error {
 	d.started = d.Now()
 	d.ledger.zones = map[zoneName]zoneFacts{}
-	loop := &watch.Loop{Load: d.load, Reload: d.Reload, Beat: d.beat, Alarm: d.alarm, Log: d.Log}
+	loop := &watch.Loop{Load: d.load, Reload: d.Reload, Beat: d.beat, Alarm: d.alarm, Log: d.Log, Wall: d.Now}
 	stop, err := d.serve()
 	if err != nil {
 		return err

@@ -28,7 +28,8 @@ type site struct {
 	known  map[domain.Name]bool // zones that there are, also those that left the tree
 
 	mu     sync.Mutex
-	index  map[string][]domain.Name // zones by the path of a file that they are made of
+	index  map[string][]domain.Name // zones by the path of a file of soa/ or primary/ that they are made of
+	certs  map[string][]domain.Name // likewise of certs/
 	doubt  map[domain.Name]bool     // seen served with another serial than the published one
 	files  map[string]build.FileID  // published files, as the last pass left them
 	survey survey
@@ -48,7 +49,7 @@ func (d *Daemon) newSite(tree *build.Tree) (*site, error) {
 	}
 	s := &site{
 		Daemon: d, tree: tree, server: &timed{Server: server, ledger: &d.ledger}, known: map[domain.Name]bool{},
-		index: map[string][]domain.Name{}, doubt: map[domain.Name]bool{}, files: map[string]build.FileID{},
+		index: map[string][]domain.Name{}, certs: map[string][]domain.Name{}, doubt: map[domain.Name]bool{}, files: map[string]build.FileID{},
 	}
 	for _, apex := range tree.Published() {
 		s.known[apex] = true
@@ -56,7 +57,7 @@ func (d *Daemon) newSite(tree *build.Tree) (*site, error) {
 	for i := range tree.Config.Zones {
 		z := &tree.Config.Zones[i]
 		for _, file := range append([]string{z.SOA}, z.Primary...) {
-			if err := s.note(file, z.Name); err != nil {
+			if err := note(s.index, s.tree.Path(file), z.Name); err != nil {
 				return nil, err
 			}
 		}
@@ -69,14 +70,14 @@ func (d *Daemon) newSite(tree *build.Tree) (*site, error) {
 	return s, nil
 }
 
-// note has a path of the tree concern a zone.
-func (s *site) note(file string, apex domain.Name) error {
-	path, err := filepath.Abs(s.tree.Path(file))
+// note has a path concern a zone.
+func note(index map[string][]domain.Name, file string, apex domain.Name) error {
+	path, err := filepath.Abs(file)
 	if err != nil {
 		return fmt.Errorf("find %s: %w", file, err)
 	}
-	if !slices.Contains(s.index[path], apex) {
-		s.index[path] = append(s.index[path], apex)
+	if !slices.Contains(index[path], apex) {
+		index[path] = append(index[path], apex)
 	}
 	return nil
 }
@@ -134,8 +135,13 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 func (s *site) result(z *build.Result) watch.Result {
 	r := watch.Result{Zone: z.Zone, Outcome: outcome(z), Due: z.After.Due, Expires: z.After.Expires}
 	for _, file := range z.After.Sources {
-		if err := s.note(file, z.Zone); err != nil {
+		if err := note(s.index, s.tree.Path(file), z.Zone); err != nil {
 			s.Log.Warn("watch a file", "zone", z.Zone, "err", err)
+		}
+	}
+	for _, file := range z.After.Certs {
+		if err := note(s.certs, filepath.Join(s.tree.Config.Paths.Certs, file), z.Zone); err != nil {
+			s.Log.Warn("watch a certificate", "zone", z.Zone, "err", err)
 		}
 	}
 	if zone := s.tree.Config.Find(z.Zone); zone != nil && zone.Policy.Refresh > 0 {
@@ -147,7 +153,7 @@ func (s *site) result(z *build.Result) watch.Result {
 			continue
 		}
 		if strings.HasSuffix(path, ".json") {
-			if s.parent(z.Zone) != (domain.Name{}) && z.Action != build.Unchanged {
+			if filepath.Base(filepath.Dir(path)) != "tlsa" && s.parent(z.Zone) != (domain.Name{}) && z.Action != build.Unchanged {
 				continue // it is news to the parent, which takes its DS from there
 			}
 			r.Left = append(r.Left, watch.File{Path: path, Size: f.Size, MTime: f.MTime})

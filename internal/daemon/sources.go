@@ -39,7 +39,13 @@ func checkoutOf(source string) string {
 	return source
 }
 
-const treeDepth = 8 // directories in soa/ and primary/
+// Bounds of what is looked at, beside those of internal/watch; those of files are what
+// their readers take.
+const (
+	treeDepth = 8         // directories in soa/ and primary/, and in certs/
+	maxCert   = 256 << 10 // octets of a file of certs/
+	maxHost   = 64 << 10  // and of sshfp/
+)
 
 // sources are what the eyes watch.
 func (s *site) sources() []watch.Source {
@@ -50,10 +56,10 @@ func (s *site) sources() []watch.Source {
 		{Name: sourceSOA, Paths: s.soaPaths(), Depth: treeDepth, Keep: s.keeps(sourceSOA), Checkout: checkoutTree},
 		{Name: sourcePrimary, Paths: s.primaryPaths(), Depth: treeDepth, Keep: s.keeps(sourcePrimary), Checkout: checkoutTree},
 		{Name: sourceMap, Paths: []string{p.CertsMap}, Checkout: checkoutTree},
-		{Name: sourceCerts, Paths: []string{p.Certs}, Distrusted: true, Depth: 2, Checkout: s.updated(sourceCerts)},
-		{Name: sourceSSHFP, Paths: []string{p.SSHFP}, Distrusted: true, Depth: 2, Checkout: s.updated(sourceSSHFP)},
+		{Name: sourceCerts, Paths: []string{p.Certs}, Distrusted: true, Depth: treeDepth, MaxSize: maxCert, Checkout: s.updated(sourceCerts)},
+		{Name: sourceSSHFP, Paths: []string{p.SSHFP}, Distrusted: true, Depth: 2, MaxSize: maxHost, Checkout: s.updated(sourceSSHFP)},
 		{Name: sourceKeys, Paths: []string{p.Keys}, Keep: func(base string) bool { return base[0] == 'K' }, Output: true},
-		{Name: sourceState, Paths: []string{p.State}, Keep: func(base string) bool { return base[0] != '.' && strings.HasSuffix(base, ".json") }, Output: true},
+		{Name: sourceState, Paths: []string{p.State, filepath.Join(p.State, "tlsa")}, Keep: func(base string) bool { return base[0] != '.' && strings.HasSuffix(base, ".json") }, Output: true},
 	}
 	for i := range c.DropBoxes {
 		b := &c.DropBoxes[i]
@@ -181,7 +187,9 @@ func (s *site) concerns(c watch.Change) watch.Effect {
 	case c.Source == sourceSOA, c.Source == sourcePrimary:
 		return s.ofFragment(c)
 	case c.Source == sourceState:
-		return s.ofState(strings.TrimSuffix(base, ".json"))
+		return s.ofState(c.Path)
+	case c.Source == sourceCerts:
+		return s.ofCert(c.Path)
 	case c.Source == sourceOut, c.Source == sourceServed:
 		return s.ofZone(base)
 	case c.Source == sourceKeys:
@@ -211,17 +219,33 @@ func (s *site) ofFragment(c watch.Change) watch.Effect {
 }
 
 // ofState: an approval, a pass of `build`, or a zone that was retired. What was
-// confirmed of a zone is its parent's business, too.
-func (s *site) ofState(file string) watch.Effect {
-	apex, err := domain.FromFileName(file)
+// confirmed of a zone is its parent's business, too; what somebody said of its
+// rollovers is not.
+func (s *site) ofState(path string) watch.Effect {
+	apex, err := domain.FromFileName(strings.TrimSuffix(filepath.Base(path), ".json"))
 	if err != nil || !s.known[apex] {
 		return watch.Effect{}
 	}
-	e := watch.Effect{Zones: []domain.Name{apex}, Reload: s.tree.Config.Find(apex) == nil}
+	e := watch.Effect{Zones: []domain.Name{apex}}
+	if filepath.Base(filepath.Dir(path)) == "tlsa" {
+		return e
+	}
+	e.Reload = s.tree.Config.Find(apex) == nil
 	if parent := s.parent(apex); parent != (domain.Name{}) {
 		e.Zones = append(e.Zones, parent)
 	}
 	return e
+}
+
+// ofCert: the zones whose lines of certs.map name a file of certs/. One that no line
+// names may be what a link leads to.
+func (s *site) ofCert(path string) watch.Effect {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if zones := s.certs[path]; len(zones) > 0 {
+		return watch.Effect{Zones: slices.Clone(zones)}
+	}
+	return watch.Effect{All: true}
 }
 
 func (s *site) ofZone(file string) watch.Effect {

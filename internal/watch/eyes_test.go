@@ -352,6 +352,12 @@ func TestHostileBox(t *testing.T) {
 	}
 	s.write("secret", "t")
 	same(t, "what a link names", s.look("box"))
+	s.link("good", "box/.link")
+	s.rename("box/.link", "box/out")
+	same(t, "another link", s.look("box"), "~box/out")
+	s.must(os.Truncate(s.path("box/huge"), 1<<39))
+	same(t, "still huge, but another", s.look("box"), "~box/huge")
+	same(t, "all is quiet", s.look("box"))
 	s.write("box/huge", "1")
 	same(t, "no longer huge", s.look("box"), "~box/huge")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -155,7 +156,9 @@ func (w *walk) file(dir, name string, st stamp) {
 	w.saw(path, k)
 }
 
-// fault is a path that gives no content, but an error: that is a content, too.
+// fault is a path that gives no content, but an error: that is a content, too. Of a
+// link that is not followed and a file that is too large nobody knows what they hold,
+// and for others they may be of use: another one is another content.
 func (w *walk) fault(path string, st stamp, err error) {
 	text := "unreadable"
 	for _, known := range []error{durable.ErrNotRegular, durable.ErrTooLarge} {
@@ -166,6 +169,9 @@ func (w *walk) fault(path string, st stamp, err error) {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		text = errno.Error()
+	}
+	if st.mode&unix.S_IFMT == unix.S_IFLNK || errors.Is(err, durable.ErrTooLarge) {
+		text += fmt.Sprint(" ", st.dev, st.ino, st.size, st.mtime)
 	}
 	w.saw(path, known{stamp: st, read: w.now, digest: sha256.Sum256([]byte("fault: " + text))})
 }

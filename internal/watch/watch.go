@@ -28,7 +28,7 @@ type Source struct {
 
 	Distrusted bool  // somebody else fills it: no links are followed, and small bounds hold
 	MaxFiles   int   // names in all its directories; 0 = 4,096 if distrusted, else 1,048,576
-	MaxSize    int64 // octets of a file that is read; 0 = 64 KiB if distrusted, else 2 GiB
+	MaxSize    int64 // octets of a file that is read; 0 = 16 KiB if distrusted, else 2 GiB
 
 	Poll     time.Duration // between two looks without a hint; 0 = 2 s if distrusted, else 10 s
 	Limit    Limit         // how often it may cause builds; zero = BoxLimit if distrusted, else no limit
