@@ -4,7 +4,7 @@
 #
 # Silent when nothing is missing. With apt-get, the missing packages are
 # installed (with sudo when not root), and no service is started by that: an nsd
-# or unbound of Debian's would take port 53. Elsewhere the missing tools are
+# or unbound of Debian's would take port 53, prometheus port 9090. Elsewhere the missing tools are
 # named, and the exit code is 1.
 set -eu
 
@@ -37,6 +37,9 @@ dehydrated         dehydrated
 lego               lego
 uacme              uacme
 curl               curl
+subversion         svn
+prometheus         promtool
+systemd            systemd-analyze
 LIST
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -55,8 +54,8 @@ func TestRCScript(t *testing.T) {
 	lab.Run(t, "shellcheck", "-e", "SC1091,SC2034", absolute(t, "../../examples/freebsd/zonebuild"))
 }
 
-// TestAlertRules: promtool accepts the rules, where it is installed, and each metric
-// in them is one that there is.
+// TestAlertRules: Prometheus takes the rules, each of them fires in time and not
+// before (testdata/prometheus), and each metric in them is one that there is.
 func TestAlertRules(t *testing.T) {
 	const file = "../../examples/prometheus/alerts.yml"
 	b, err := os.ReadFile(file)
@@ -76,9 +75,22 @@ func TestAlertRules(t *testing.T) {
 			t.Errorf("%s: there is no metric %s", file, m[0])
 		}
 	}
-	if _, err := exec.LookPath("promtool"); err == nil {
-		lab.Run(t, "promtool", "check", "rules", absolute(t, file))
+	cases, args := "", []string{"test", "rules"}
+	for _, tests := range []string{"testdata/prometheus/alerts.yml", "testdata/prometheus/days.yml"} {
+		text, err := os.ReadFile(tests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases += string(text)
+		args = append(args, absolute(t, tests))
 	}
+	for _, m := range regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(string(b), -1) {
+		if !strings.Contains(cases, "        alertname: "+m[1]+"\n        exp_alerts:\n") {
+			t.Errorf("nothing shows that %s fires", m[1])
+		}
+	}
+	lab.Run(t, "promtool", "check", "rules", absolute(t, file))
+	lab.Run(t, "promtool", args...)
 }
 
 func absolute(t *testing.T, path string) string {

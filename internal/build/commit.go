@@ -26,7 +26,9 @@ import (
 // publish signs a candidate if there is a reason, and commits it.
 func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 	was := j.res.Action
+	begun := p.clock()
 	made, err := p.plan(j, candidate)
+	p.took(StageSign, begun)
 	if err != nil && was == Refused && errors.Is(err, dnssec.ErrKeys) && slices.ContainsFunc(j.res.Refusals, keySet) {
 		j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed) // the refusal has said which keys are gone
 		j.state.raise("keys", err.Error(), j.now)
@@ -263,6 +265,7 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	if external {
 		dir = t.Config.Paths.Unsigned
 	}
+	begun := p.clock()
 	staged, err := durable.Stage(dir, name, t.outputMode())
 	if err != nil {
 		return err
@@ -272,9 +275,11 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	if t.holding != nil && s != nil {
 		s.Hold()
 	}
-	if err := writeBody(staged, body); err != nil {
+	disk := &slowWriter{Writer: staged, clock: p.clock}
+	if err := writeBody(disk, body); err != nil {
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
 	}
+	p.tookFor(StageSign, p.clock()-begun-disk.took)
 	if s != nil {
 		ledger = s.Ledger()
 	}
@@ -285,10 +290,12 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	if j.res.NewSigs > largeZone {
 		runtime.GC() // the verifier takes the room of the signer
 	}
+	begun = p.clock()
 	v, err := p.verify(j, staged.Path(), ledger, signed)
 	if err != nil {
 		return err
 	}
+	p.took(StageVerify, begun)
 	header.Body = v.body
 	if err := writeHeader(staged, header); err != nil {
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
@@ -303,9 +310,11 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 	if err := t.rememberSerial(j, serial); err != nil {
 		return err
 	}
+	begun = p.clock()
 	if err := staged.Commit(time.Time{}); err != nil {
 		return err
 	}
+	p.tookFor(StageWrite, p.clock()-begun+disk.took)
 	p.o.Log.Debug(Committed, "zone", j.z.Name, "serial", serial)
 	p.hold(j, s, v, header)
 	if external { // else there would be two products

@@ -135,7 +135,10 @@ func (p *pass) prepare(ctx context.Context, j *job) {
 	t := p.tree
 	j.head = t.readHead(j.z.Name)
 	p.rollOver(ctx, j)
-	if quick, ok := t.quickInput(j.z); ok && p.upToDate(j, quick) {
+	begun := p.clock()
+	quick, ok := t.quickInput(j.z)
+	p.took(StageParse, begun)
+	if ok && p.upToDate(j, quick) {
 		j.res.Action, j.res.Serial, j.res.Next = Unchanged, j.head.serial, j.head.header.Next
 		if p.o.DryRun {
 			return
@@ -146,7 +149,12 @@ func (p *pass) prepare(ctx context.Context, j *job) {
 	p.o.Log.Debug("read the sources", "zone", j.z.Name)
 	var c compiled
 	wait := aside(func() error {
-		c.zone, c.src, c.faults = t.compile(j.z)
+		begun := p.clock()
+		c.src = t.loadSources(j.z)
+		p.took(StageParse, begun)
+		begun = p.clock()
+		c.zone, c.faults = t.compileSources(j.z, c.src)
+		p.took(StageCompile, begun)
 		return nil
 	})
 	p.readBack(j)

@@ -33,6 +33,8 @@ type Options struct {
 	// and in a dry run, nobody looks.
 	Observer Observer
 	Log      *slog.Logger
+	Took     func(stage string, d time.Duration) // told how long work took by Clock, from several goroutines; nil = nobody listens
+	Clock    func() time.Duration                // a running clock; needed with Took
 
 	Held  bool          // soa/ and primary/ are in other hands: what is kept of them stands (Tree.Keep)
 	Doubt []domain.Name // zones that were seen served with another serial than the published one
@@ -323,7 +325,9 @@ func (p *pass) confirm(jobs []*job) []*job {
 	for name := range refused {
 		delete(want, name)
 	}
+	begun := p.clock()
 	results := publish.Confirm(p.ctx, server, want, p.tree.Config.Publish.Timeout)
+	p.took(StageConfirm, begun)
 	var failed []*job
 	for _, j := range jobs {
 		if !j.reload {

@@ -117,8 +117,14 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 // accepted warnings are left out, has an error.
 func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
 	src := t.loadSources(z)
+	compiled, faults := t.compileSources(z, src)
+	return compiled, src, faults
+}
+
+// compileSources is compile of what was loaded already.
+func (t *Tree) compileSources(z *config.Zone, src *sources) (*zone.Zone, diag.List) {
 	if src.absent {
-		return nil, src, nil
+		return nil, nil
 	}
 	compiled, faults := t.rulesOf(&z.Policy).Compile(z.Name, src.fragments...)
 	if src.faults.HasErrors() {
@@ -129,7 +135,7 @@ func (t *Tree) compile(z *config.Zone) (*zone.Zone, *sources, diag.List) {
 		return d.Severity == diag.Warning && slices.Contains(z.Policy.Accept, d.Code)
 	})
 	faults.Sort()
-	return compiled, src, faults
+	return compiled, faults
 }
 
 // rulesOf is what a policy asks of the records.

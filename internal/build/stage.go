@@ -30,7 +30,7 @@ func aside(f func() error) (wait func() error) {
 
 // writeBody writes a published file but for its header, which holds the digest of
 // the body: a comment of that length keeps the room.
-func writeBody(f *durable.File, body io.WriterTo) error {
+func writeBody(f io.Writer, body io.WriterTo) error {
 	room := bytes.Repeat([]byte{';'}, headerLen)
 	room[headerLen-1] = '\n'
 	if _, err := f.Write(room); err != nil {

@@ -23,9 +23,15 @@ type zoneFacts struct {
 	due       time.Time
 	oldest    time.Time // expiration
 	alarms    []build.Alarm
-	served    uint32
-	answered  bool // the last question for served
-	asked     bool
+	tlsa      []build.TLSAAfter
+	served    []reply // at the last look, or when it was confirmed since
+}
+
+// reply is what one server said of a zone. It is never changed.
+type reply struct {
+	server string // its address, or the program that asks it
+	serial uint32
+	up     bool // it answered
 }
 
 // ledger is what the pages tell. It is filled by passes and looks.
@@ -58,8 +64,9 @@ func (l *ledger) zone(n zoneName) (zoneFacts, bool) {
 	return f, ok
 }
 
-// pass takes the report of a pass.
-func (l *ledger) pass(r *build.Report, begun, now time.Time) {
+// pass takes the report of a pass; servers are those that were asked for the serials
+// of what it confirmed.
+func (l *ledger) pass(r *build.Report, servers []string, begun, now time.Time) {
 	l.addStage("pass", now.Sub(begun))
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,13 +83,16 @@ func (l *ledger) pass(r *build.Report, begun, now time.Time) {
 		l.passes[z.Action]++
 		f := l.zones[z.Zone]
 		f.action = z.Action
-		f.alarms = z.After.Alarms
+		f.alarms, f.tlsa = z.After.Alarms, z.After.TLSA
 		if z.After.Files != nil { // else the zone was in other hands
 			f.elsewhere = z.After.Elsewhere
 			f.serial, f.confirmed, f.published, f.due, f.oldest = z.After.Serial, z.After.Confirmed, z.After.Published, z.After.Due, z.After.Oldest
 		}
-		if f.answered && f.confirmed && !f.elsewhere {
-			f.served = f.serial // this pass saw it
+		if sawServed(z) && f.confirmed && !f.elsewhere {
+			f.served = nil
+			for _, server := range servers {
+				f.served = append(f.served, reply{server, f.serial, true})
+			}
 		}
 		if z.Code == 0 && z.Action != build.Waiting {
 			f.good = now
@@ -91,19 +101,19 @@ func (l *ledger) pass(r *build.Report, begun, now time.Time) {
 	}
 }
 
-// served notes what a server answered.
-func (l *ledger) served(n zoneName, serial uint32, answered bool) {
+// sawServed reports whether a pass asked for the serial and got it.
+func sawServed(z *build.Result) bool {
+	return z.Action == build.Published || z.Action == build.Confirmed || z.Action == build.RolledBack
+}
+
+// served notes what the servers answered.
+func (l *ledger) served(n zoneName, answers []reply) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f, ok := l.zones[n]
-	if !ok {
-		return
+	if f, ok := l.zones[n]; ok {
+		f.served = answers
+		l.zones[n] = f
 	}
-	f.asked, f.answered = true, answered
-	if answered {
-		f.served = serial
-	}
-	l.zones[n] = f
 }
 
 // stage notes the time since begun.

@@ -85,13 +85,21 @@ type zoneDocument struct {
 	Zone      domain.Name   `json:"zone"`
 	Action    string        `json:"action"`
 	Serial    uint32        `json:"serial,omitempty"`
-	Served    uint32        `json:"served,omitempty"` // at the last look
+	Served    []servedBy    `json:"served,omitempty"` // at the last look
 	Confirmed bool          `json:"confirmed"`
 	Published time.Time     `json:"published,omitzero"`
 	Good      time.Time     `json:"last_good_build,omitzero"`
 	Due       time.Time     `json:"due,omitzero"`
 	Oldest    time.Time     `json:"oldest_expiration,omitzero"`
 	Alarms    []build.Alarm `json:"alarms,omitempty"`
+
+	TLSA []build.TLSAAfter `json:"tlsa,omitempty"`
+}
+
+type servedBy struct {
+	Server string `json:"server"`
+	Serial uint32 `json:"serial,omitempty"`
+	Up     bool   `json:"up"` // it answered
 }
 
 func (d *Daemon) statusPage(w http.ResponseWriter, _ *http.Request) {
@@ -107,7 +115,7 @@ func (d *Daemon) statusPage(w http.ResponseWriter, _ *http.Request) {
 		doc.Refused = l.refused
 		for _, n := range l.names() {
 			f := l.zones[n]
-			doc.Zones = append(doc.Zones, zoneDocument{n, f.action, f.serial, f.served, f.confirmed, f.published, f.good.UTC(), f.due, f.oldest, f.alarms})
+			doc.Zones = append(doc.Zones, f.document(n))
 		}
 	})
 	b, err := json.MarshalIndent(doc, "", "  ")
@@ -117,6 +125,17 @@ func (d *Daemon) statusPage(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(append(b, '\n')) // a reader that is gone is none of our business
+}
+
+func (f *zoneFacts) document(n domain.Name) zoneDocument {
+	d := zoneDocument{
+		Zone: n, Action: f.action, Serial: f.serial, Confirmed: f.confirmed, Published: f.published, Good: f.good.UTC(),
+		Due: f.due, Oldest: f.oldest, Alarms: f.alarms, TLSA: f.tlsa,
+	}
+	for _, a := range f.served {
+		d.Served = append(d.Served, servedBy{a.server, a.serial, a.up})
+	}
+	return d
 }
 
 // read calls f with the ledger locked; what f keeps must not be changed later.
@@ -144,11 +163,15 @@ func metricTable() [][3]string {
 		{"zone_last_good_build_timestamp_seconds", "zone", "When the zone was last built without a fault, a refusal or a failure."},
 		{"zone_published_timestamp_seconds", "zone", "When the zone was last published."},
 		{"zone_published_serial", "zone", "Serial of the published file."},
-		{"zone_served_serial", "zone", "Serial that the name server answered at the last look."},
-		{"zone_served_up", "zone", "Whether the name server answered at the last look."},
+		{"zone_served_serial", "zone server", "Serial that a name server answered at the last look."},
+		{"zone_served_up", "zone server", "Whether a name server answered at the last look."},
 		{"zone_confirmed", "zone", "Whether the published serial was seen served."},
 		{"zone_signature_expiry_timestamp_seconds", "zone", "When the first signature of the zone expires."},
 		{"zone_signature_due_timestamp_seconds", "zone", "When the first signature is to be made anew."},
+		{"tlsa_state", "zone owner state", "1 for the state in which the TLSA rollover at an owner is."},
+		{"tlsa_state_since_timestamp_seconds", "zone owner", "Since when it is in that state."},
+		{"tlsa_ready_timestamp_seconds", "zone owner", "When the next key may be deployed, if nothing changes."},
+		{"tlsa_next_step_timestamp_seconds", "zone owner", "When the next step is to be made, if nothing changes."},
 		{"zone_alarm", "zone code", "1 for each alarm of a zone that stands."},
 		{"alarm", "source code", "1 for each alarm of the daemon that stands."},
 		{"fragments_refused", "reason", "Files of drop boxes that are left out now."},
@@ -223,11 +246,19 @@ func (m *metrics) zone(name string, f *zoneFacts, gauge func(string, float64, ..
 		gauge("zone_published_serial", float64(f.serial), name)
 		gauge("zone_confirmed", truth(f.confirmed), name)
 	}
-	if f.asked {
-		gauge("zone_served_up", truth(f.answered), name)
+	for _, a := range f.served {
+		server := strings.ToValidUTF8(a.server, "?")
+		if gauge("zone_served_up", truth(a.up), name, server); a.up {
+			gauge("zone_served_serial", float64(a.serial), name, server)
+		}
 	}
-	if f.answered {
-		gauge("zone_served_serial", float64(f.served), name)
+	for i := range f.tlsa {
+		r := &f.tlsa[i]
+		owner := r.Owner.String()
+		gauge("tlsa_state", 1, name, owner, string(r.Phase))
+		at("tlsa_state_since_timestamp_seconds", r.Since, name, owner)
+		at("tlsa_ready_timestamp_seconds", r.ReadyAt, name, owner)
+		at("tlsa_next_step_timestamp_seconds", r.Next, name, owner)
 	}
 	var codes []string
 	for _, a := range f.alarms {

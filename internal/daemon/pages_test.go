@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +16,11 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"zonebuild/internal/domain"
+	"zonebuild/internal/lab"
+	"zonebuild/internal/publish"
+	"zonebuild/tlsa"
 )
 
 // get reads a page.
@@ -62,10 +68,15 @@ func TestPages(t *testing.T) {
 	if want := s.status().Oldest; err != nil || int64(oldest) != want.Unix() {
 		t.Errorf("the first expiration is %f (%v), want %d", oldest, err, want.Unix())
 	}
-	for _, name := range []string{"pass", "check", "reload"} {
-		if n := value(text, `zonebuild_stage_seconds_count{stage="`+name+`"}`); n == "" || n == "0" {
-			t.Errorf("stage %s: %q", name, n)
+	for _, name := range []string{"pass", "parse", "compile", "sign", "verify", "write", "check", "reload", "confirm"} {
+		took, err := strconv.ParseFloat(value(text, `zonebuild_stage_seconds_sum{stage="`+name+`"}`), 64)
+		if n := value(text, `zonebuild_stage_seconds_count{stage="`+name+`"}`); n == "" || n == "0" || err != nil || took <= 0 {
+			t.Errorf("stage %s: %q times, %f s (%v)", name, n, took, err)
 		}
+	}
+	of := `{server="` + s.nsd.Addr() + `",zone="example.org."}`
+	if serial, err := strconv.ParseFloat(value(text, "zonebuild_zone_served_serial"+of), 64); err != nil || uint32(serial) != s.status().Serial || value(text, "zonebuild_zone_served_up"+of) != "1" {
+		t.Errorf("served: %f (%v), want %d", serial, err, s.status().Serial)
 	}
 	if at, err := strconv.ParseFloat(value(text, "zonebuild_zone_last_good_build_timestamp_seconds"+zone), 64); err != nil || time.Since(time.Unix(int64(at), 0)) > time.Minute {
 		t.Errorf("last good build: %f (%v)", at, err)
@@ -94,6 +105,67 @@ func TestPages(t *testing.T) {
 	s.stop()
 	if code, text := get(t, l, "/healthz"); code != 0 {
 		t.Errorf("the pages outlive the daemon: %d %s", code, text)
+	}
+}
+
+// TestServedBy: each server has its own serial; one that is silent has none.
+func TestServedBy(t *testing.T) {
+	s := newSite(t, true)
+	config := readFile(t, s.path("zonebuild.toml"))
+	none := net.JoinHostPort("127.0.0.1", strconv.Itoa(lab.FreePort(t)))
+	s.write("zonebuild.toml", strings.Replace(config, `address = ["`, `address = ["`+none+`", "`, 1))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.listen = l
+	s.start()
+	s.until("a pass", func() bool { return strings.Contains(s.said(), "unconfirmed code 1") })
+	s.d.mu.Lock()
+	site := s.d.site
+	s.d.mu.Unlock()
+	apex := domain.MustParse("example.org")
+	if _, err := site.ask(t.Context(), apex); !errors.Is(err, publish.ErrUnreachable) {
+		t.Errorf("one of two servers is silent: %v", err)
+	}
+	_, text := get(t, l, "/metrics")
+	for metric, want := range map[string]bool{
+		`zonebuild_zone_served_up{server="` + s.nsd.Addr() + `",zone="example.org."} 1`:    true,
+		`zonebuild_zone_served_serial{server="` + s.nsd.Addr() + `",zone="example.org."} `: true,
+		`zonebuild_zone_served_up{server="` + none + `",zone="example.org."} 0`:            true,
+		`zonebuild_zone_served_serial{server="` + none + `"`:                               false,
+	} {
+		if strings.Contains(text, metric) != want {
+			t.Errorf("%s: %v", metric, !want)
+		}
+	}
+}
+
+// TestTLSAPages: the rollovers, and when they are moved on.
+func TestTLSAPages(t *testing.T) {
+	s, _ := mailSite(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.listen = l
+	s.start()
+	const owner = `owner="_25._tcp.mail.example.org.",`
+	text := ""
+	s.until("the rollover is seen", func() bool {
+		_, text = get(t, l, "/metrics")
+		return value(text, `zonebuild_tlsa_state{`+owner+`state="new",zone="example.org."}`) == "1"
+	})
+	for _, metric := range []string{"state_since", "next_step"} {
+		at, err := strconv.ParseFloat(value(text, `zonebuild_tlsa_`+metric+`_timestamp_seconds{`+owner+`zone="example.org."}`), 64)
+		if d := time.Until(time.Unix(int64(at), 0)); err != nil || d.Abs() > 10*time.Minute {
+			t.Errorf("%s: %f (%v)", metric, at, err)
+		}
+	}
+	var doc statusDocument
+	if _, text := get(t, l, "/status.json"); json.Unmarshal([]byte(text), &doc) != nil || len(doc.Zones) != 2 || len(doc.Zones[1].TLSA) != 1 ||
+		doc.Zones[1].TLSA[0].Phase != tlsa.PhaseNew || doc.Zones[1].TLSA[0].Next.IsZero() {
+		t.Errorf("status.json: %s", text)
 	}
 }
 

@@ -3,11 +3,14 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"zonebuild/internal/build"
+	"zonebuild/internal/config"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/publish"
 	"zonebuild/internal/watch"
@@ -113,20 +116,67 @@ func (s *site) lookServed(ctx context.Context) (sight watch.Sight) {
 	return sight
 }
 
+// servers are the addresses that are asked for serials, of the configuration; none
+// where a program of the operator's asks, or there is nobody to ask.
+func (s *site) servers() (out []netip.AddrPort) {
+	p := &s.tree.Config.Publish
+	list := p.Address
+	switch {
+	case p.Server == config.ServerNone:
+		list = p.Confirm
+	case p.Server == config.ServerCommand && p.ConfirmCommand != nil:
+		return nil
+	case p.Server == config.ServerNSD && len(list) == 0:
+		list = []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 53)}
+	}
+	for _, a := range list {
+		if !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// ask asks each server by itself, and notes what it says. The answer is that of
+// publish.Server.Serial.
+func (s *site) ask(ctx context.Context, apex domain.Name) (publish.Served, error) {
+	servers := s.servers()
+	if len(servers) == 0 {
+		served, err := s.server.Serial(ctx, apex)
+		if err == nil || errors.Is(err, publish.ErrUnreachable) && ctx.Err() == nil {
+			s.ledger.served(apex, []reply{{served.Server, served.Serial, err == nil}})
+		}
+		return served, err
+	}
+	answers, errs, all := make([]reply, len(servers)), make([]error, len(servers)), make([]publish.Served, len(servers))
+	var wg sync.WaitGroup
+	for i, server := range servers {
+		wg.Go(func() {
+			all[i], errs[i] = publish.QuerySOA(ctx, server, apex)
+			answers[i] = reply{server.String(), all[i].Serial, errs[i] == nil}
+		})
+	}
+	wg.Wait()
+	s.ledger.served(apex, answers)
+	worst := 0
+	for i, err := range errs {
+		switch w := errs[worst]; {
+		case err != nil && (w == nil || errors.Is(w, publish.ErrUnreachable) && !errors.Is(err, publish.ErrUnreachable)):
+			worst = i // one that answers wrongly tells more than one that is silent
+		case err == nil && w == nil && int32(all[worst].Serial-all[i].Serial) > 0:
+			worst = i
+		}
+	}
+	return all[worst], errs[worst]
+}
+
 // doubts asks for the serial of a zone.
 func (s *site) doubts(ctx context.Context, apex domain.Name, published uint32) bool {
 	ask, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	served, err := s.server.Serial(ask, apex)
-	switch {
-	case errors.Is(err, publish.ErrNoServer):
+	served, err := s.ask(ask, apex)
+	if errors.Is(err, publish.ErrNoServer) || ctx.Err() != nil { // our own time is up
 		return false
-	case ctx.Err() != nil:
-		return false // our own time is up
-	case err == nil:
-		s.ledger.served(apex, served.Serial, true)
-	default:
-		s.ledger.served(apex, 0, false)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

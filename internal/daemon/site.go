@@ -25,6 +25,7 @@ type site struct {
 	server *timed
 	eyes   *watch.Eyes
 	list   []watch.Source
+	began  time.Time
 	known  map[domain.Name]bool // zones that there are, also those that left the tree
 
 	mu     sync.Mutex
@@ -48,7 +49,7 @@ func (d *Daemon) newSite(tree *build.Tree) (*site, error) {
 		return nil, err
 	}
 	s := &site{
-		Daemon: d, tree: tree, server: &timed{Server: server, ledger: &d.ledger}, known: map[domain.Name]bool{},
+		Daemon: d, began: time.Now(), tree: tree, server: &timed{Server: server, ledger: &d.ledger}, known: map[domain.Name]bool{},
 		index: map[string][]domain.Name{}, certs: map[string][]domain.Name{}, doubt: map[domain.Name]bool{}, files: map[string]build.FileID{},
 	}
 	for _, apex := range tree.Published() {
@@ -108,9 +109,13 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	begun := s.Now()
 	report, err := s.tree.Build(ctx, build.Options{
 		Now: begun.UTC().Truncate(time.Second), Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
-		Held: slices.Contains(r.Held, checkoutTree), Doubt: doubt,
+		Held: slices.Contains(r.Held, checkoutTree), Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
 	})
-	s.ledger.pass(&report, begun, s.Now())
+	var servers []string
+	for _, server := range s.servers() {
+		servers = append(servers, server.String())
+	}
+	s.ledger.pass(&report, servers, begun, s.Now())
 	if s.Said != nil && (err == nil || len(report.Zones) > 0) {
 		s.Said(&report, s.revision(ctx, r, &report))
 	}
@@ -216,6 +221,9 @@ func (s *site) revision(ctx context.Context, r watch.Request, report *build.Repo
 	}
 	return strings.Join(slices.Compact(out), " ")
 }
+
+// running is how long the site is at work, by the clock that nobody sets.
+func (s *site) running() time.Duration { return time.Since(s.began) }
 
 // timed is the name server, with a watch on its stages.
 type timed struct {

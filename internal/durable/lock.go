@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -84,6 +86,35 @@ func lockedBy(f *os.File) error {
 		return fmt.Errorf("%w (pid %s)", ErrLocked, pid)
 	}
 	return ErrLocked
+}
+
+// Held reports whether somebody holds the lock of path now, and who, if that is known
+// (0 if not). It takes nothing from anybody. Errors: it cannot be told.
+func Held(path string) (pid int, held bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("look at lock %s: %w", path, cause(err))
+	}
+	defer f.Close()
+	b, _ := io.ReadAll(io.LimitReader(f, 20))
+	pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+	if pid <= 0 { // its holder has let go, or has just taken it and not yet said who he is
+		pid = 0
+	}
+	for {
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return pid, true, nil
+		case err != nil:
+			return 0, false, fmt.Errorf("look at lock %s: %w", path, err)
+		default: // it ends with the file
+			return 0, false, nil
+		}
+	}
 }
 
 // current reports whether f is what path names now.
