@@ -29,8 +29,8 @@ type reported struct {
 }
 
 // codesIn finds the codes of faults, alarms and guards in the source: string
-// literals among the first three arguments of the functions that report, and
-// the Code of what is built by hand.
+// literals among the first three arguments of the functions that report, the Code
+// of what is built by hand, and the constants Alarm....
 func codesIn(t *testing.T) map[string]*reported {
 	t.Helper()
 	report := map[string]bool{
@@ -97,6 +97,14 @@ func codesIn(t *testing.T) map[string]*reported {
 					}
 					if report[name] {
 						call(name, n.Args)
+					}
+				case *ast.ValueSpec:
+					for i, name := range n.Names {
+						if strings.HasPrefix(name.Name, "Alarm") && i < len(n.Values) {
+							if r := literal(n.Values[i]); r != nil {
+								r.elsewhere = true
+							}
+						}
 					}
 				case *ast.CompositeLit:
 					for _, e := range codeFields(n, built) {

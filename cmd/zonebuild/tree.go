@@ -10,9 +10,11 @@ import (
 	"zonebuild/internal/build"
 	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
+	"zonebuild/internal/daemon"
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/nsd"
+	"zonebuild/internal/watch"
 )
 
 func zoneArg(text string) (domain.Name, error) {
@@ -74,11 +76,12 @@ next:
 
 func (p *program) statusCommand() *ucli.Command {
 	return &ucli.Command{
-		Name:        "status",
-		Usage:       "show per zone what is published, its keys, its alarms and what happens next",
-		ArgsUsage:   "[ZONE...]",
-		Description: "Exit status 4 if a zone has an alarm.\n\nExample: zonebuild -C /srv/dns status --json",
-		Flags:       []ucli.Flag{nagiosFlag(), jsonFlag()},
+		Name:      "status",
+		Usage:     "show per zone what is published, its keys, its alarms and what happens next",
+		ArgsUsage: "[ZONE...]",
+		Description: "Without zones also of the daemon that runs for the tree. Exit status 4 if there is\n" +
+			"an alarm.\n\nExample: zonebuild -C /srv/dns status --json",
+		Flags: []ucli.Flag{nagiosFlag(), jsonFlag()},
 		Action: func(c *ucli.Context) error {
 			if err := checkReportForm(c); err != nil {
 				return err
@@ -92,8 +95,14 @@ func (p *program) statusCommand() *ucli.Command {
 			if err != nil {
 				return err
 			}
+			var running *daemon.Standing
+			if len(names) == 0 {
+				if running, err = daemon.Of(t.Config.Paths.State); err != nil {
+					return err
+				}
+			}
 			if c.Bool("nagios") {
-				return s.nagiosStatus(list)
+				return s.nagiosStatus(list, running)
 			}
 			// Without a server to ask, publishing is its own confirmation.
 			asked := t.Config.Publish.Server != config.ServerNone || len(t.Config.Publish.Confirm) > 0
@@ -106,12 +115,18 @@ func (p *program) statusCommand() *ucli.Command {
 					s.printStatus(&list[i], asked)
 				}
 			}
+			if running != nil && len(running.Alarms) > 0 {
+				code = cli.ExitNo
+			}
 			if s.printer.JSON {
 				if err := s.printer.Report(struct {
-					Zones []build.ZoneStatus `json:"zones"`
-				}{list}); err != nil {
+					Zones  []build.ZoneStatus `json:"zones"`
+					Daemon *daemon.Standing   `json:"daemon,omitempty"`
+				}{list, running}); err != nil {
 					return err
 				}
+			} else if running != nil {
+				s.printDaemon(running)
 			}
 			return cli.Exit(code)
 		},
@@ -120,18 +135,27 @@ func (p *program) statusCommand() *ucli.Command {
 
 // nagiosStatus is critical for an alarm. What is only refused or rejected leaves
 // the last good zone served and signed: a warning.
-func (s *session) nagiosStatus(list []build.ZoneStatus) error {
+// Of those of the daemon it is one that nothing is built any more.
+func (s *session) nagiosStatus(list []build.ZoneStatus, running *daemon.Standing) error {
 	const what = "ZONES"
 	worst, message, alarms := nagiosOK, "", 0
+	add := func(of, code, text string, warning bool) {
+		v := nagiosCritical
+		if warning {
+			v = nagiosWarning
+		}
+		if alarms++; v > worst {
+			worst, message = v, fmt.Sprintf("%s %s: %s", of, code, text)
+		}
+	}
 	for i := range list {
 		for _, a := range list[i].Alarms {
-			v := nagiosCritical
-			if a.Code == "input-rejected" || a.Code == "guard" || a.Code == "host-keys" || a.Code == "not-published" {
-				v = nagiosWarning
-			}
-			if alarms++; v > worst {
-				worst, message = v, fmt.Sprintf("%s %s: %s", list[i].Zone, a.Code, a.Message)
-			}
+			add(list[i].Zone.String(), a.Code, a.Message, a.Code == "input-rejected" || a.Code == "guard" || a.Code == "host-keys" || a.Code == "not-published")
+		}
+	}
+	if running != nil {
+		for _, a := range running.Alarms {
+			add("watch", a.Code, a.Message, a.Code != watch.AlarmBuild)
 		}
 	}
 	switch {
@@ -188,6 +212,16 @@ func (s *session) printStatus(z *build.ZoneStatus, asked bool) {
 	}
 	line("next", "%s", next)
 	fmt.Fprint(s.printer.Out, b.String())
+}
+
+func (s *session) printDaemon(d *daemon.Standing) {
+	fmt.Fprintf(s.printer.Out, "watch\n")
+	if d.PID != 0 {
+		fmt.Fprintf(s.printer.Out, "  %-10s %d\n", "pid", d.PID)
+	}
+	for _, a := range d.Alarms {
+		fmt.Fprintf(s.printer.Out, "  %-10s %s since %s: %s\n", "alarm", a.Code, stamp(a.Since), indented(a.Message))
+	}
 }
 
 // indented keeps the lines of a message below its first one.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -23,7 +22,8 @@ type Alarm struct {
 	Subject string    `json:"subject,omitempty"` // a source; "" = the daemon
 	Message string    `json:"message"`
 	Since   time.Time `json:"since"`
-	Said    time.Time `json:"said,omitzero"` // when alarm-command was last told
+	Said    time.Time `json:"said,omitzero"`  // when alarm-command was last told
+	Over    bool      `json:"over,omitempty"` // it is cleared, and alarm-command is still to be told
 
 	old bool // it stood when the last daemon ended
 }
@@ -37,6 +37,7 @@ type alarms struct {
 	gone  []Alarm // cleared, of which alarm-command is still to be told
 	again time.Time
 	busy  bool
+	dirty bool // the file tells something else
 }
 
 // Bounds of telling.
@@ -65,8 +66,9 @@ func (a *alarms) load(dir string) error {
 		}
 	}
 	for i := range a.gone {
-		a.gone[i].old = true
+		a.gone[i].old, a.gone[i].Over = true, true
 	}
+	a.dirty = len(a.gone) > 0
 	return nil
 }
 
@@ -82,9 +84,11 @@ func (d *Daemon) alarm(w watch.Alarm) {
 	same := func(o Alarm) bool { return o.Code == w.Code && o.Subject == w.Subject }
 	if i := slices.IndexFunc(a.list, same); w.Clear && i >= 0 {
 		if !a.list[i].Said.IsZero() {
+			a.list[i].Over = true
 			a.gone = append(a.gone, a.list[i])
 		}
 		a.list = slices.Delete(a.list, i, i+1)
+		a.dirty = true
 	} else if !w.Clear && i < 0 {
 		is := Alarm{Code: w.Code, Subject: w.Subject, Message: w.Message, Since: d.Now().UTC()}
 		if i := slices.IndexFunc(a.gone, same); i >= 0 { // it stood when the last daemon ended
@@ -92,6 +96,7 @@ func (d *Daemon) alarm(w watch.Alarm) {
 			a.gone = slices.Delete(a.gone, i, i+1)
 		}
 		a.list = append(a.list, is)
+		a.dirty = true
 	}
 	a.again = time.Time{}
 	a.mu.Unlock()
@@ -150,26 +155,25 @@ func (d *Daemon) repeatAlarms() {
 			tell = append(tell, telling{"daily", x})
 		}
 	}
-	if len(tell) == 0 {
+	if len(tell) == 0 && !a.dirty {
 		return
 	}
 	a.busy = true
 	tree := s.tree
 	go func() {
-		ok := true
+		ok := d.saveAlarms() // whoever asks for the status shall not wait for the command
 		for _, t := range tell {
-			if ok = d.tell(tree, t.event, t.Alarm); !ok {
+			if !d.tell(tree, t.event, t.Alarm) {
+				ok = false
 				break
 			}
 			a.mu.Lock()
 			a.told(t.event, t.Alarm, now)
 			a.mu.Unlock()
 		}
+		ok = d.saveAlarms() && ok
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if err := a.save(); err != nil {
-			d.Log.Warn("save the alarms", "err", err)
-		}
 		if a.busy = false; !ok {
 			a.again = now.Add(alarmRetry)
 		}
@@ -178,6 +182,7 @@ func (d *Daemon) repeatAlarms() {
 
 func (a *alarms) told(event string, x Alarm, now time.Time) {
 	same := func(o Alarm) bool { return o.Code == x.Code && o.Subject == x.Subject }
+	a.dirty = true
 	if event == "clear" {
 		a.gone = slices.DeleteFunc(a.gone, same)
 		return
@@ -187,12 +192,28 @@ func (a *alarms) told(event string, x Alarm, now time.Time) {
 	}
 }
 
-func (a *alarms) save() error {
-	b, err := json.MarshalIndent(append(slices.Clone(a.gone), a.list...), "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the alarms: %w", err)
+// saveAlarms writes the file, if it is to tell something else, and reports whether
+// that is done. A disk that hangs must not keep others from the alarms.
+func (d *Daemon) saveAlarms() bool {
+	a := &d.alarms
+	a.mu.Lock()
+	if !a.dirty {
+		a.mu.Unlock()
+		return true
 	}
-	return durable.WriteFile(a.path, append(b, '\n'), durable.Options{Mode: 0o644})
+	b, err := json.MarshalIndent(append(slices.Clone(a.gone), a.list...), "", "  ")
+	a.dirty = false
+	a.mu.Unlock()
+	if err == nil {
+		err = durable.WriteFile(a.path, append(b, '\n'), durable.Options{Mode: 0o644})
+	}
+	if err != nil {
+		d.Log.Warn("save the alarms", "err", err)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.dirty = true
+	}
+	return err == nil
 }
 
 // tell runs alarm-command, if there is one.

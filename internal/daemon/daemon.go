@@ -107,7 +107,7 @@ func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
 	if tree == nil {
 		return nil, refusal(faults, d.lock != nil)
 	}
-	s, err := d.newSite(tree)
+	s, err := d.newSite(ctx, tree)
 	if err != nil {
 		tree.Close()
 		return nil, err
@@ -133,8 +133,11 @@ func refusal(faults diag.List, running bool) error {
 	return errors.New("it has faults")
 }
 
+// lockWait is how long the start waits for another daemon to end.
+const lockWait = 200 * time.Millisecond
+
 // takeLock takes the tree for the daemon's life.
-func (d *Daemon) takeLock(tree *build.Tree) error {
+func (d *Daemon) takeLock(ctx context.Context, tree *build.Tree) error {
 	state, err := filepath.Abs(tree.Config.Paths.State)
 	if err != nil {
 		return fmt.Errorf("find the state: %w", err)
@@ -148,7 +151,10 @@ func (d *Daemon) takeLock(tree *build.Tree) error {
 	if err := durable.MkdirAll(state, 0o755); err != nil {
 		return err
 	}
-	lock, err := durable.TryLock(filepath.Join(state, "watch.lock"))
+	// Whoever asks for the status looks at the lock: that is over in an instant.
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	lock, err := durable.LockWait(ctx, filepath.Join(state, "watch.lock"))
 	if err != nil {
 		d.refused = fmt.Errorf("watch %s: another daemon does: %w", d.Dir, err)
 		return d.refused

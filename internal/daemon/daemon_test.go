@@ -35,6 +35,7 @@ type testSite struct {
 	follow Follow
 	notify *Notify
 	listen net.Listener
+	clock  func() time.Time // nil: that of the system
 
 	mu  sync.Mutex
 	log strings.Builder
@@ -126,8 +127,12 @@ func serverOf(t *build.Tree) (publish.Server, error) {
 }
 
 func (s *testSite) daemon() *Daemon {
+	now := s.clock
+	if now == nil {
+		now = time.Now
+	}
 	return &Daemon{
-		Dir: s.dir, ServerOf: serverOf, Now: time.Now, Log: slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Dir: s.dir, ServerOf: serverOf, Now: now, Log: slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Reload: s.reload, NewZone: true, Follow: s.follow, Notify: s.notify, Listen: s.listen,
 		Faults: func(l diag.List) {
 			for _, f := range l {

@@ -36,8 +36,8 @@ type site struct {
 	survey survey
 }
 
-func (d *Daemon) newSite(tree *build.Tree) (*site, error) {
-	if err := d.takeLock(tree); err != nil {
+func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
+	if err := d.takeLock(ctx, tree); err != nil {
 		return nil, err
 	}
 	if err := d.Follow.check(tree); err != nil {

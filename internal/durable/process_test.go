@@ -198,6 +198,12 @@ func TestLock(t *testing.T) {
 	if d := time.Since(began); d < 100*time.Millisecond || d > 10*time.Second {
 		t.Errorf("waited %s", d)
 	}
+	for _, at := range []string{path, filepath.Join(dir, "none")} {
+		pid, held, err := Held(at)
+		if want := at == path; err != nil || held != want || want && pid != cmd.Process.Pid {
+			t.Errorf("%s is held %v by %d, %v", at, held, pid, err)
+		}
+	}
 	go func() { _ = cmd.Process.Kill() }() // a killed process holds nothing, whenever it is killed
 	l, err := LockWait(context.Background(), path)
 	if err != nil {
@@ -209,6 +215,10 @@ func TestLock(t *testing.T) {
 		t.Error(err)
 	}
 	holds(t, dir, "zone.lock=")
+	put(t, path, "1\n") // as a process that was killed leaves it
+	if pid, held, err := Held(path); err != nil || held || pid != 0 {
+		t.Errorf("nobody holds it, and yet %v %d %v", held, pid, err)
+	}
 }
 
 // TestLockExcludes: many processes, one at a time.
