@@ -148,9 +148,12 @@ func (s *stepper) waitsForServers(records []Record) []string {
 				add(fmt.Sprintf("%s does not show the record", v.Addr))
 			}
 		}
-		if s.Params.Clock && t.ByHand.IsZero() {
+		switch {
+		case s.Params.Clock && t.ByHand.IsZero():
 			add("the way to all servers")
-		} else if len(out) == 0 {
+		case !s.Params.Clock && !s.listed(t) && len(s.st.Servers) > 0:
+			add("no resolver tells which name servers the zone has: set resolver, or observe = \"clock\", or `zonebuild tlsa seen`")
+		case len(out) == 0:
 			add("no authoritative server can be asked: set observe = \"clock\", or `zonebuild tlsa seen`")
 		}
 	}

@@ -317,10 +317,16 @@ func (s *stepper) publishedAt(t *Tracked) time.Time {
 		return time.Time{}
 	case !t.ByHand.IsZero():
 		return latest(at, t.ByHand)
-	case !asked || len(s.st.Servers) == 0:
+	case !asked || len(s.st.Servers) == 0 || !s.listed(t):
 		return time.Time{}
 	}
 	return at
+}
+
+// listed reports whether all servers were known at some time since a record was
+// taken up. Without that, those that were asked may be a few of them.
+func (s *stepper) listed(t *Tracked) bool {
+	return !s.st.Listed.IsZero() && !s.st.Listed.Before(t.Added)
 }
 
 // readyAt is when every cache has a record that the servers show since t.

@@ -81,6 +81,7 @@ func (s *stepper) takeServers() {
 	if !s.Observed.ServersKnown {
 		return
 	}
+	s.st.Listed = s.now
 	gone := func(a netip.AddrPort) bool {
 		return !slices.ContainsFunc(s.Observed.Servers, func(o ServerSeen) bool { return o.Addr == a })
 	}

@@ -75,6 +75,7 @@ func DefaultParams() Params {
 type State struct {
 	Records   []Tracked     `json:"records,omitempty"`
 	Servers   []ServerSight `json:"servers,omitempty"`
+	Listed    time.Time     `json:"listed,omitzero"` // when Servers were last known to be all there are
 	Hosts     []HostSight   `json:"hosts,omitempty"`
 	TTLs      []TTLSpan     `json:"ttls,omitempty"`
 	TTL       uint32        `json:"ttl,omitempty"` // of the published RRset at the last step
@@ -208,7 +209,7 @@ func (st *State) shift(f func(time.Time) time.Time) {
 	for i := range st.TTLs {
 		st.TTLs[i].Until = f(st.TTLs[i].Until)
 	}
-	st.LiveSince = f(st.LiveSince)
+	st.LiveSince, st.Listed = f(st.LiveSince), f(st.Listed)
 }
 
 // restart makes all clocks of the record begin anew.

@@ -23,6 +23,7 @@ type story struct {
 	chains    map[string][][]byte
 	published Published
 	shows     []*Published // what the servers show; nil: not reached
+	unlisted  bool         // no resolver tells which servers there are
 	serves    [2]string    // what the hosts serve; "": not reached
 	said      lines
 }
@@ -91,7 +92,7 @@ func (s *story) record(name string) Record {
 func (s *story) step(after time.Duration, followers ...int) Set {
 	s.in.Now = s.in.Now.Add(after)
 	s.in.Published = s.published
-	s.in.Observed = Observed{ServersKnown: true, HostsKnown: true}
+	s.in.Observed = Observed{ServersKnown: !s.unlisted, HostsKnown: true}
 	for i, p := range s.shows {
 		seen := ServerSeen{Addr: address(2, i)}
 		if p != nil {
@@ -415,6 +416,35 @@ func TestOutOfSight(t *testing.T) {
 			publishing: A B; 192.0.2.1:25 has not answered; the way to all servers
 			waiting: A B; caches, until 2026-01-01T04:06:00Z
 			ready: A B READY`)
+	})
+	t.Run("servers that nobody lists", func(t *testing.T) {
+		s := newStory(t)
+		s.unlisted = true
+		s.files("A", "B")
+		s.step(0)
+		s.step(time.Minute)
+		s.step(1000 * time.Hour)
+		s.unlisted = false
+		s.step(time.Minute) // they are the same ones, and show it for long
+		s.files("B", "C")
+		s.unlisted = true
+		s.step(time.Minute) // the list is older than this record
+		s.step(1000 * time.Hour)
+		s.in.Marks.Seen = true
+		s.step(time.Minute)
+		s.step(2*time.Hour + 5*time.Minute)
+		for i, l := range s.said {
+			s.said[i], _, _ = strings.Cut(l, ";")
+		}
+		s.want(`
+			publishing: A B
+			publishing: A B
+			publishing: A B
+			ready: A B READY
+			mixed: A B C
+			mixed: A B C
+			mixed: A B C
+			mixed: A B C READY`)
 	})
 	t.Run("host is never looked at", func(t *testing.T) {
 		s := newStory(t, Line{Next: "n", ProbeOff: true})

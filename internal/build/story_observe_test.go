@@ -1,6 +1,7 @@
 package build_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -22,6 +23,15 @@ import (
 
 // real makes the site's builds look at the world themselves.
 func (s *site) real() { s.looks = s.open().Network() }
+
+// allListed says of the servers that were asked that they are all there are, as
+// a resolver would.
+type allListed struct{ build.Observer }
+
+func (a allListed) Servers(ctx context.Context, apex, owner domain.Name) ([]tlsa.ServerSeen, bool) {
+	seen, _ := a.Observer.Servers(ctx, apex, owner)
+	return seen, len(seen) > 0
+}
 
 // TestTLSAReal: a rollover against a running nsd and a mail server with an RSA and an
 // ECDSA certificate, looked at over the network; only the clock is not real. What is
@@ -62,7 +72,7 @@ func TestTLSAReal(t *testing.T) {
 	}
 	s.pass(0)
 	s.published("new", owner, created(r), created(a))
-	s.in("new", tlsa.PhaseSteady)
+	s.in("new, and no resolver answers", tlsa.PhaseNew)
 	if m := lab.Query(t, d.Addr(), owner, "TLSA", 0); len(m.Answer) != 2 || m.Answer[0].Header().Ttl != 3600 {
 		t.Errorf("%v", m)
 	}
@@ -71,8 +81,18 @@ func TestTLSAReal(t *testing.T) {
 	}
 	s.write("certs/live/next.pem", b.pem())
 	s.pass(0)
-	s.in("next", tlsa.PhaseWaiting)
-	s.pass(3 * time.Hour)
+	s.pass(72 * time.Hour)
+	s.in("next, and no resolver answers", tlsa.PhasePublishing)
+	all, err := s.open().TLSA(t.Context(), s.at())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := s.open().TLSAReady(t.Context(), tlsa.Service{Host: all[0].Host, Port: all[0].Port, Proto: "tcp"}, s.at())
+	if err != nil || answer.Ready || !strings.Contains(answer.Reason, "no resolver tells") {
+		t.Errorf("%+v %v", answer, err)
+	}
+	s.looks = allListed{s.looks} // and they have had it for days
+	s.pass(time.Hour)
 	s.in("next", tlsa.PhaseReady)
 
 	// The ECDSA key changes in the file; then on the host; that has an RSA key, too.
@@ -108,7 +128,7 @@ func TestTLSAReal(t *testing.T) {
 	s.remove("state/tlsa")
 	s.real()
 	s.pass(0)
-	all, err := s.open().TLSA(t.Context(), s.at())
+	all, err = s.open().TLSA(t.Context(), s.at())
 	if err != nil || all[0].Phase != tlsa.PhaseNew || !strings.Contains(fmt.Sprint(all[0].Waits), "192.0.2.53:53 has not answered") {
 		t.Errorf("%v %+v", err, all)
 	}
