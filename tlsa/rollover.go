@@ -311,8 +311,8 @@ func (s *stepper) publishedAt(t *Tracked) time.Time {
 		if t.Confirmed.IsZero() {
 			return time.Time{}
 		}
-		if arrived := t.Confirmed.Add(s.Params.Propagate); !s.now.Before(arrived) {
-			return latest(at, arrived)
+		if !s.now.Before(t.Arrives) {
+			return latest(at, t.Arrives)
 		}
 		return time.Time{}
 	case !t.ByHand.IsZero():

@@ -41,13 +41,8 @@ func (s *stepper) takePublished() {
 			s.st.Records[i].Restart = s.now
 		}
 	}
-	if s.Published.Confirmed {
-		for i := range s.st.Records {
-			if t := &s.st.Records[i]; t.In && t.Confirmed.IsZero() {
-				t.Confirmed = s.now
-			}
-		}
-	}
+	s.takeWay(lost)
+	s.takeConfirmed()
 }
 
 // takeServers notes which authoritative server shows which record since when.
@@ -166,7 +161,7 @@ func (s *stepper) matching(ders [][]byte) []Record {
 func (s *stepper) takeTTLs() {
 	until, unseen := s.now, false
 	if s.Params.Clock {
-		until = s.now.Add(s.Params.Propagate)
+		until = s.now.Add(s.way())
 	}
 	if len(s.Published.Records) > 0 {
 		if s.st.TTL > 0 {

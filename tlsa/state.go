@@ -61,7 +61,7 @@ type Params struct {
 	Jitter    time.Duration // added to each wait
 	Grace     time.Duration // old records stay so long after the last host has changed
 	Clock     bool          // servers cannot be asked by design: Propagate after the confirmation counts
-	Propagate time.Duration // longest way of a zone to all servers; SOA refresh + retry
+	Propagate time.Duration // longest way of the present zone to all servers; SOA refresh + retry
 }
 
 // DefaultParams waits two TTLs and five minutes, and keeps old records for an
@@ -78,7 +78,8 @@ type State struct {
 	Listed    time.Time     `json:"listed,omitzero"` // when Servers were last known to be all there are
 	Hosts     []HostSight   `json:"hosts,omitempty"`
 	TTLs      []TTLSpan     `json:"ttls,omitempty"`
-	TTL       uint32        `json:"ttl,omitempty"` // of the published RRset at the last step
+	TTL       uint32        `json:"ttl,omitempty"`  // of the published RRset at the last step
+	Ways      []WaySpan     `json:"ways,omitempty"` // the last one is the present one
 	Phase     Phase         `json:"phase"`
 	Since     time.Time     `json:"since"`               // of Phase
 	LiveOf    []Record      `json:"live,omitempty"`      // records of the files' keys at LiveSince
@@ -102,6 +103,7 @@ type Tracked struct {
 	Seen      []ServerSince `json:"seen,omitempty"`      // without interruption
 	ByHand    time.Time     `json:"by_hand,omitzero"`    // Marks.Seen
 	Confirmed time.Time     `json:"confirmed,omitzero"`  // first served by the primary server
+	Arrives   time.Time     `json:"arrives,omitzero"`    // at the last server, if nobody asks them
 	Restart   time.Time     `json:"not_before,omitzero"` // no clock runs from before
 }
 
@@ -157,7 +159,7 @@ func (st State) clone() State {
 	}
 	st.Servers = slices.Clone(st.Servers)
 	st.Hosts = slices.Clone(st.Hosts)
-	st.TTLs = slices.Clone(st.TTLs)
+	st.TTLs, st.Ways = slices.Clone(st.TTLs), slices.Clone(st.Ways)
 	return st
 }
 
@@ -201,7 +203,7 @@ func (t *Tracked) forget(addr netip.AddrPort) {
 func (st *State) shift(f func(time.Time) time.Time) {
 	for i := range st.Records {
 		t := &st.Records[i]
-		t.Left, t.ByHand, t.Confirmed, t.Restart = f(t.Left), f(t.ByHand), f(t.Confirmed), f(t.Restart)
+		t.Left, t.ByHand, t.Confirmed, t.Arrives, t.Restart = f(t.Left), f(t.ByHand), f(t.Confirmed), f(t.Arrives), f(t.Restart)
 		for j := range t.Seen {
 			t.Seen[j].At = f(t.Seen[j].At)
 		}
@@ -209,10 +211,13 @@ func (st *State) shift(f func(time.Time) time.Time) {
 	for i := range st.TTLs {
 		st.TTLs[i].Until = f(st.TTLs[i].Until)
 	}
+	for i := range st.Ways {
+		st.Ways[i].Until = f(st.Ways[i].Until)
+	}
 	st.LiveSince, st.Listed = f(st.LiveSince), f(st.Listed)
 }
 
 // restart makes all clocks of the record begin anew.
 func (t *Tracked) restart() {
-	t.Seen, t.ByHand, t.Confirmed, t.Ready = nil, time.Time{}, time.Time{}, false
+	t.Seen, t.ByHand, t.Confirmed, t.Arrives, t.Ready = nil, time.Time{}, time.Time{}, time.Time{}, false
 }

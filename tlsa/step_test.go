@@ -417,6 +417,40 @@ func TestOutOfSight(t *testing.T) {
 			waiting: A B; caches, until 2026-01-01T04:06:00Z
 			ready: A B READY`)
 	})
+	t.Run("by the clock, and the way becomes shorter", func(t *testing.T) {
+		s := newStory(t)
+		s.shows = []*Published{nil}
+		s.in.Params.Clock = true
+		s.in.Params.Propagate = 48 * time.Hour
+		s.step(0)
+		s.step(time.Minute)
+		s.step(60 * time.Hour)
+		s.files("A", "B")
+		s.step(0)
+		s.in.Params.Propagate = time.Hour // lowered together with the new record
+		s.step(time.Minute)
+		s.step(4 * time.Hour)
+		s.in.Params.Propagate = 30 * time.Minute
+		s.step(time.Minute)
+		s.step(43 * time.Hour)
+		s.step(48 * time.Hour)
+		s.in.Params.Propagate = 1000 * time.Hour // raised when all have it
+		s.step(time.Minute)
+		for i, l := range s.said {
+			s.said[i] = strings.TrimPrefix(l, "publishing: A B; 192.0.2.1:25 has not answered; ")
+		}
+		s.want(`
+			new: A; the zone with the record is not published yet
+			new: A; 192.0.2.1:25 has not answered; the way to all servers
+			steady: A
+			publishing: A B; the zone with the record is not published yet
+			the way to all servers
+			the way to all servers
+			the way to all servers
+			the way to all servers
+			ready: A B READY
+			ready: A B READY`)
+	})
 	t.Run("servers that nobody lists", func(t *testing.T) {
 		s := newStory(t)
 		s.unlisted = true

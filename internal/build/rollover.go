@@ -296,12 +296,9 @@ func (p *pass) step(j *job, w *rolling, able bool) rollover {
 // tlsaParams are the waits of a zone's rollovers.
 func (p *pass) tlsaParams(j *job) tlsa.Params {
 	c := p.tree.Config.TLSA
-	out := tlsa.Params{K: c.TTLs, Jitter: c.Jitter, Grace: c.Grace}
-	if c.Observe == config.ObserveClock {
-		out.Clock, out.Propagate = true, c.Propagate
-		if c.Propagate == 0 {
-			out.Propagate = j.head.refresh + j.head.retry
-		}
+	out := tlsa.Params{K: c.TTLs, Jitter: c.Jitter, Grace: c.Grace, Clock: c.Observe == config.ObserveClock, Propagate: c.Propagate}
+	if c.Propagate == 0 {
+		out.Propagate = j.head.refresh + j.head.retry
 	}
 	return out
 }
