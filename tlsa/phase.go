@@ -169,11 +169,17 @@ func (s *stepper) waitsForHosts() []string {
 	var out []string
 	for _, v := range s.st.Hosts {
 		switch {
+		case s.outOfReach(v):
+		case !v.Gone.IsZero() && (v.At.IsZero() || !s.serves(v)):
+			out = append(out, fmt.Sprintf("%s is no address of the host any more, but caches may have it until %s", v.Addr, s.goneUntil(v).UTC().Format(time.RFC3339)))
 		case v.At.IsZero():
 			out = append(out, fmt.Sprintf("%s was not seen: %s if it has the new key", v.Addr, retire))
 		case !s.serves(v):
 			out = append(out, fmt.Sprintf("%s does not serve the keys of all files, or serves another one", v.Addr))
 		}
+	}
+	if s.now.Before(s.st.Crowd) {
+		out = append(out, "addresses that the host had, until "+s.st.Crowd.UTC().Format(time.RFC3339))
 	}
 	if s.broken {
 		out = append(out, "a file that can be read")

@@ -130,7 +130,7 @@ func (s *stepper) mayGo(t Tracked) bool {
 	if !s.Observed.HostsKnown || !s.superseded(t) || s.st.LiveSince.IsZero() || s.now.Before(latest(s.st.LiveSince, t.Left).Add(s.Params.Grace)) {
 		return false
 	}
-	if slices.ContainsFunc(s.st.Hosts, func(v HostSight) bool { return v.At.Before(t.Left) }) {
+	if slices.ContainsFunc(s.st.Hosts, func(v HostSight) bool { return v.At.Before(t.Left) && !s.outOfReach(v) }) {
 		return false
 	}
 	for _, of := range s.live {

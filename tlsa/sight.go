@@ -103,60 +103,6 @@ func (s *stepper) worthKeeping(records []Record) []Record {
 	return out
 }
 
-// takeHosts notes which records match what each address of the host serves.
-func (s *stepper) takeHosts() {
-	if s.Group.Lines[0].ProbeOff {
-		s.st.Hosts = nil
-		return
-	}
-	for _, o := range s.Observed.Hosts {
-		i := slices.IndexFunc(s.st.Hosts, func(v HostSight) bool { return v.Addr == o.Addr })
-		if i < 0 {
-			i = len(s.st.Hosts)
-			s.st.Hosts = append(s.st.Hosts, HostSight{Addr: o.Addr})
-		}
-		if o.Reach != Answered || len(o.Chains) == 0 {
-			continue
-		}
-		at := o.At
-		if at.After(s.Now) || at.IsZero() {
-			at = s.Now
-		}
-		v := HostSight{Addr: o.Addr, At: at}
-		for _, chain := range o.Chains {
-			v.Chains = append(v.Chains, s.matching(chain))
-		}
-		s.st.Hosts[i] = v
-		s.hosts = append(s.hosts, v)
-	}
-	if s.Observed.HostsKnown {
-		s.st.Hosts = slices.DeleteFunc(s.st.Hosts, func(v HostSight) bool {
-			return !slices.ContainsFunc(s.Observed.Hosts, func(o HostSeen) bool { return o.Addr == v.Addr })
-		})
-	}
-}
-
-// matching gives the records, present and wanted, that match a served chain.
-func (s *stepper) matching(ders [][]byte) []Record {
-	chain := newChain(ders)
-	var out []Record
-	try := func(r Record) {
-		if !slices.Contains(out, r) && chain.depth(r) >= 0 {
-			out = append(out, r)
-		}
-	}
-	for _, t := range s.st.Records {
-		try(t.Record)
-	}
-	for _, list := range append(slices.Clone(s.live), s.next, s.Hand) {
-		for _, r := range list {
-			try(r)
-		}
-	}
-	slices.SortFunc(out, compareRecords)
-	return out
-}
-
 // takeTTLs keeps the history of TTLs (RFC 7671 §8: RRsets in caches count).
 func (s *stepper) takeTTLs() {
 	until, unseen := s.now, false
@@ -199,41 +145,4 @@ func (s *stepper) markSeen() {
 			t.ByHand = s.now
 		}
 	}
-}
-
-// settleLive finds since when every address of the host serves the keys of the
-// files, and nothing else.
-func (s *stepper) settleLive() {
-	live := s.liveRecords()
-	switch {
-	case !s.broken && !s.Observed.HostsKnown && !s.st.LiveSince.IsZero() && slices.Equal(live, s.st.LiveOf) && s.allServe():
-		// nothing new; but nothing goes now either
-	case s.broken || !s.Observed.HostsKnown || !s.allServe():
-		s.st.LiveSince, s.st.LiveOf = time.Time{}, nil
-	case s.st.LiveSince.IsZero() || !slices.Equal(live, s.st.LiveOf):
-		s.st.LiveSince, s.st.LiveOf = s.now, live
-	}
-}
-
-func (s *stepper) allServe() bool {
-	return len(s.st.Hosts) > 0 && !slices.ContainsFunc(s.st.Hosts, func(v HostSight) bool { return !s.serves(v) })
-}
-
-// serves reports whether an address was last seen with each live key, in one of
-// its chains, and with no chain of a key that is neither live nor pinned by hand.
-func (s *stepper) serves(v HostSight) bool {
-	if v.At.IsZero() || len(v.Chains) == 0 {
-		return false
-	}
-	for _, of := range s.live {
-		if !slices.ContainsFunc(v.Chains, func(chain []Record) bool { return intersect(chain, of) }) {
-			return false
-		}
-	}
-	allowed := append(s.liveRecords(), s.Hand...)
-	return !slices.ContainsFunc(v.Chains, func(chain []Record) bool { return !intersect(chain, allowed) })
-}
-
-func intersect(a, b []Record) bool {
-	return slices.ContainsFunc(a, func(r Record) bool { return slices.Contains(b, r) })
 }

@@ -39,6 +39,7 @@ type Observed struct {
 	ServersKnown bool
 	Hosts        []HostSeen
 	HostsKnown   bool
+	HostTTL      uint32 // of the address records of the host, in seconds; 0 = not known
 }
 
 // Published is the TLSA RRset at the owner in the published zone.
@@ -77,6 +78,7 @@ type State struct {
 	Servers   []ServerSight `json:"servers,omitempty"`
 	Listed    time.Time     `json:"listed,omitzero"` // when Servers were last known to be all there are
 	Hosts     []HostSight   `json:"hosts,omitempty"`
+	Crowd     time.Time     `json:"crowd,omitzero"` // until then the host may have addresses that are not in Hosts
 	TTLs      []TTLSpan     `json:"ttls,omitempty"`
 	TTL       uint32        `json:"ttl,omitempty"`  // of the published RRset at the last step
 	Ways      []WaySpan     `json:"ways,omitempty"` // the last one is the present one
@@ -128,6 +130,10 @@ type HostSight struct {
 	Addr   netip.AddrPort `json:"addr"`
 	At     time.Time      `json:"at,omitzero"` // zero = it was never seen
 	Chains [][]Record     `json:"chains,omitempty"`
+
+	NoRoute bool      `json:"no_route,omitempty"`
+	TTL     uint32    `json:"ttl,omitempty"` // greatest of its address record
+	Gone    time.Time `json:"gone,omitzero"` // since when the host has another address instead
 }
 
 // TTLSpan says until when a TTL was served, of any version of the RRset or of
@@ -214,7 +220,10 @@ func (st *State) shift(f func(time.Time) time.Time) {
 	for i := range st.Ways {
 		st.Ways[i].Until = f(st.Ways[i].Until)
 	}
-	st.LiveSince, st.Listed = f(st.LiveSince), f(st.Listed)
+	for i := range st.Hosts {
+		st.Hosts[i].Gone = f(st.Hosts[i].Gone)
+	}
+	st.LiveSince, st.Listed, st.Crowd = f(st.LiveSince), f(st.Listed), f(st.Crowd)
 }
 
 // restart makes all clocks of the record begin anew.

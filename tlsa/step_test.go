@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ type story struct {
 	published Published
 	shows     []*Published // what the servers show; nil: not reached
 	unlisted  bool         // no resolver tells which servers there are
-	serves    [2]string    // what the hosts serve; "": not reached
+	serves    [2]string    // what the hosts serve; "": not reached, "no route", "gone"
 	said      lines
 }
 
@@ -92,7 +93,7 @@ func (s *story) record(name string) Record {
 func (s *story) step(after time.Duration, followers ...int) Set {
 	s.in.Now = s.in.Now.Add(after)
 	s.in.Published = s.published
-	s.in.Observed = Observed{ServersKnown: !s.unlisted, HostsKnown: true}
+	s.in.Observed = Observed{ServersKnown: !s.unlisted, HostsKnown: true, HostTTL: 7200}
 	for i, p := range s.shows {
 		seen := ServerSeen{Addr: address(2, i)}
 		if p != nil {
@@ -102,7 +103,13 @@ func (s *story) step(after time.Duration, followers ...int) Set {
 	}
 	for i, name := range s.serves {
 		seen := HostSeen{Addr: address(3, i)}
-		if name != "" {
+		if name == "gone" {
+			continue
+		}
+		if name == "no route" {
+			seen.Addr = netip.AddrPortFrom(netip.MustParseAddr("2001:db8::1"), 25)
+			seen.Reach = NoRoute
+		} else if name != "" {
 			seen.Reach, seen.At = Answered, s.in.Now
 			for name := range strings.SplitSeq(name, "+") {
 				seen.Chains = append(seen.Chains, s.chains[name])
@@ -382,117 +389,6 @@ func TestManyKeys(t *testing.T) {
 		s.serves[1] = "K"
 		s.step(0)
 		s.want("new: A; the zone with the record is not published yet [tlsa-hand-written]")
-	})
-}
-
-// TestOutOfSight: servers and hosts that cannot be asked by design.
-func TestOutOfSight(t *testing.T) {
-	t.Run("seen by hand", func(t *testing.T) {
-		s := newStory(t)
-		s.shows = []*Published{nil, nil}
-		s.files("A", "B")
-		s.step(0)
-		s.step(time.Minute)
-		s.in.Marks.Seen = true
-		s.step(time.Minute)
-		s.step(48*time.Hour + 5*time.Minute)
-		s.want(`
-			publishing: A B; the zone with the record is not published yet
-			publishing: A B; 192.0.2.1:25 has not answered; 192.0.2.2:25 has not answered
-			waiting: A B; caches, until 2026-01-01T02:07:00Z
-			ready: A B READY`)
-	})
-	t.Run("by the clock", func(t *testing.T) {
-		s := newStory(t)
-		s.shows = []*Published{nil}
-		s.in.Params.Clock = true
-		s.files("A", "B")
-		s.step(0)
-		s.step(time.Minute)
-		s.step(2 * time.Hour)
-		s.step(2*time.Hour + 5*time.Minute)
-		s.want(`
-			publishing: A B; the zone with the record is not published yet
-			publishing: A B; 192.0.2.1:25 has not answered; the way to all servers
-			waiting: A B; caches, until 2026-01-01T04:06:00Z
-			ready: A B READY`)
-	})
-	t.Run("by the clock, and the way becomes shorter", func(t *testing.T) {
-		s := newStory(t)
-		s.shows = []*Published{nil}
-		s.in.Params.Clock = true
-		s.in.Params.Propagate = 48 * time.Hour
-		s.step(0)
-		s.step(time.Minute)
-		s.step(60 * time.Hour)
-		s.files("A", "B")
-		s.step(0)
-		s.in.Params.Propagate = time.Hour // lowered together with the new record
-		s.step(time.Minute)
-		s.step(4 * time.Hour)
-		s.in.Params.Propagate = 30 * time.Minute
-		s.step(time.Minute)
-		s.step(43 * time.Hour)
-		s.step(48 * time.Hour)
-		s.in.Params.Propagate = 1000 * time.Hour // raised when all have it
-		s.step(time.Minute)
-		for i, l := range s.said {
-			s.said[i] = strings.TrimPrefix(l, "publishing: A B; 192.0.2.1:25 has not answered; ")
-		}
-		s.want(`
-			new: A; the zone with the record is not published yet
-			new: A; 192.0.2.1:25 has not answered; the way to all servers
-			steady: A
-			publishing: A B; the zone with the record is not published yet
-			the way to all servers
-			the way to all servers
-			the way to all servers
-			the way to all servers
-			ready: A B READY
-			ready: A B READY`)
-	})
-	t.Run("servers that nobody lists", func(t *testing.T) {
-		s := newStory(t)
-		s.unlisted = true
-		s.files("A", "B")
-		s.step(0)
-		s.step(time.Minute)
-		s.step(1000 * time.Hour)
-		s.unlisted = false
-		s.step(time.Minute) // they are the same ones, and show it for long
-		s.files("B", "C")
-		s.unlisted = true
-		s.step(time.Minute) // the list is older than this record
-		s.step(1000 * time.Hour)
-		s.in.Marks.Seen = true
-		s.step(time.Minute)
-		s.step(2*time.Hour + 5*time.Minute)
-		for i, l := range s.said {
-			s.said[i], _, _ = strings.Cut(l, ";")
-		}
-		s.want(`
-			publishing: A B
-			publishing: A B
-			publishing: A B
-			ready: A B READY
-			mixed: A B C
-			mixed: A B C
-			mixed: A B C
-			mixed: A B C READY`)
-	})
-	t.Run("host is never looked at", func(t *testing.T) {
-		s := newStory(t, Line{Next: "n", ProbeOff: true})
-		s.step(0)
-		s.files("B", "gone")
-		s.step(time.Minute)
-		s.step(10000 * time.Hour)
-		s.in.Marks.Retire = true
-		s.step(time.Minute)
-		s.want(`
-			new: A; the zone with the record is not published yet [tlsa-unseen]
-			mixed: A B; the host is not looked at: ` + "`zonebuild tlsa retire h.example. 25`" + ` [tlsa-surprise]
-			mixed: A B; the host is not looked at: ` + "`zonebuild tlsa retire h.example. 25`" + ` [tlsa-surprise]
-			withdraw: B; 192.0.2.1:25 still serves a withdrawn record [tlsa-surprise]`)
 	})
 }
 

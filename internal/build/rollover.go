@@ -238,6 +238,7 @@ func (p *pass) lookAround(ctx context.Context, j *job, work []rolling) {
 			}
 			if !w.group.Lines[0].ProbeOff {
 				w.observed.Hosts, w.observed.HostsKnown = p.o.Observer.Hosts(ctx, w.group, w.set.Addrs)
+				w.observed.HostTTL = w.set.AddrTTL
 			}
 		})
 	}

@@ -457,6 +457,31 @@ func TestTLSANewHost(t *testing.T) {
 	}
 }
 
+// TestTLSAAddressGoes: a host that leaves the zone before it was seen with the new key
+// keeps the old record until no cache can have its address.
+func TestTLSAAddressGoes(t *testing.T) {
+	t.Parallel()
+	s, w, a := mailSite(t, "", mailLine)
+	s.pass(0)
+	b := newCertificate(t, "mail.example.org")
+	s.write("certs/next.pem", b.pem())
+	s.pass(0)
+	s.pass(3 * time.Hour)
+	s.write("certs/mail.pem", b.pem())
+	s.remove("certs/next.pem")
+	w.hosts["192.0.2.25"] = []certificate{b}
+	s.write("primary/example.org", strings.Replace(s.read("primary/example.org"), "mail A 192.0.2.26\n", "", 1))
+	s.pass(0)
+	s.pass(3 * time.Hour) // $TTL 1h, refresh 2h, retry 30m; the grace is 1 h
+	s.in("caches have the address", tlsa.PhaseMixed)
+	s.published("caches have the address", smtp, a.record(), b.record())
+	s.pass(35 * time.Minute)
+	s.in("they have not", tlsa.PhaseLive)
+	s.pass(time.Hour)
+	s.pass(0)
+	s.published("they have not", smtp, b.record())
+}
+
 // TestTLSAHeldBack: a record that is to go while the zone cannot be published goes when
 // it can; nobody has to say anything, or to repeat it.
 func TestTLSAHeldBack(t *testing.T) {

@@ -33,6 +33,7 @@ type ownerSet struct {
 	TTL     uint32        `json:"ttl,omitempty"`
 	Records []tlsa.Record `json:"records,omitempty"`
 	Addrs   []netip.Addr  `json:"addresses,omitempty"` // of the host, in a published zone
+	AddrTTL uint32        `json:"address_ttl,omitempty"`
 }
 
 // publishedTLSA is what the published zone holds for the owners of the map: a run
@@ -201,6 +202,8 @@ func (o *ownerSet) addresses(s *rrset.Set, lo, hi int) {
 	for i := lo; i < hi; i++ {
 		if a, ok := netip.AddrFromSlice(s.Rdata(i)); ok {
 			o.Addrs = append(o.Addrs, a)
+			ttl, _ := s.TTL(i)
+			o.AddrTTL = max(o.AddrTTL, ttl)
 		}
 	}
 }
