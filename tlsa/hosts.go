@@ -38,6 +38,7 @@ func (s *stepper) takeHosts() {
 		v := HostSight{Addr: o.Addr, At: at, TTL: known.TTL}
 		for _, chain := range o.Chains {
 			v.Chains = append(v.Chains, s.matching(chain))
+			v.Keys = append(v.Keys, leafKey(chain))
 		}
 		s.st.Hosts[i] = v
 		s.hosts = append(s.hosts, v)
@@ -88,6 +89,14 @@ func (s *stepper) outOfReach(v HostSight) bool {
 	is4 := v.Addr.Addr().Is4()
 	return !slices.ContainsFunc(s.st.Hosts, func(o HostSight) bool { return !o.At.IsZero() && o.Addr.Addr().Is4() == is4 }) &&
 		!slices.ContainsFunc(s.st.Servers, func(o ServerSight) bool { return !o.At.IsZero() && o.Addr.Addr().Is4() == is4 })
+}
+
+// leafKey names the public key of a served certificate; "" if that cannot be read.
+func leafKey(chain [][]byte) string {
+	if c := newChain(chain); len(c) > 0 && c[0].spki != nil {
+		return keyName(c[0].spki)
+	}
+	return ""
 }
 
 // matching gives the records, present and wanted, that match a served chain.

@@ -245,44 +245,6 @@ func (s *stepper) track(key []Record, live, established bool) {
 	}
 }
 
-// guard goes back to the records before when the new ones fit no key that is
-// served and none that is staged; at a new owner, all that is served must fit.
-func (s *stepper) guard(before []Tracked) {
-	fresh := func(t Tracked) bool {
-		return !slices.ContainsFunc(before, func(b Tracked) bool { return b.Record == t.Record })
-	}
-	if !slices.ContainsFunc(s.st.Records, fresh) {
-		return
-	}
-	fits := func(chain []Record) bool {
-		return slices.ContainsFunc(chain, func(r Record) bool { return s.st.tracked(r) != nil || slices.Contains(s.Hand, r) })
-	}
-	matched, bad := 0, ""
-	for _, v := range s.hosts {
-		for _, chain := range v.Chains {
-			if fits(chain) {
-				matched++
-			} else {
-				bad = v.Addr.String()
-			}
-		}
-	}
-	isNew := len(before) == 0
-	switch {
-	case len(s.hosts) == 0:
-		if isNew {
-			s.warnf(nil, "tlsa-unseen", "first published without a look at what the host serves")
-		}
-		return
-	case s.Marks.Accept, isNew && bad == "", !isNew && (matched > 0 || len(s.next) > 0):
-		return
-	}
-	s.warnf(nil, "tlsa-guard", "not published: %s serves a key that none of the files holds; put its certificate there (zonebuild tlsa accept %s %d lets the set pass)",
-		bad, s.Group.Host, s.Group.Port)
-	s.guarded = true
-	s.st.Records = before
-}
-
 // publishedAt is when the last server began to show a record; zero if one does
 // not, or if that is not known.
 func (s *stepper) publishedAt(t *Tracked) time.Time {

@@ -87,6 +87,7 @@ type State struct {
 	LiveOf    []Record      `json:"live,omitempty"`      // records of the files' keys at LiveSince
 	LiveSince time.Time     `json:"live_since,omitzero"` // every address of the host serves them
 	Clock     time.Time     `json:"clock"`               // latest time of any step: time does not go back
+	Guarded   bool          `json:"guarded,omitempty"`   // the last step refused new records
 	Behind    bool          `json:"behind,omitempty"`    // the system's clock was behind it at the last step
 }
 
@@ -130,6 +131,7 @@ type HostSight struct {
 	Addr   netip.AddrPort `json:"addr"`
 	At     time.Time      `json:"at,omitzero"` // zero = it was never seen
 	Chains [][]Record     `json:"chains,omitempty"`
+	Keys   []string       `json:"keys,omitempty"` // SHA-256 of the public key of each chain's leaf; "" = not read
 
 	NoRoute bool      `json:"no_route,omitempty"`
 	TTL     uint32    `json:"ttl,omitempty"` // greatest of its address record

@@ -279,14 +279,87 @@ func TestGuard(t *testing.T) {
 		s.step(time.Minute)
 		s.in.Marks.Accept = true
 		s.step(time.Minute)
+		s.files("B", "D")
+		s.step(time.Minute) // a next key
 		s.files("C", "D")
-		s.step(time.Minute) // a staged key
+		s.step(time.Minute) // which does not vouch for a CERTFILE
+		brief(s)
 		s.want(`
-			new: A; the zone with the record is not published yet
-			new: A GUARDED; the guard refused the new records [tlsa-guard] [tlsa-mismatch] [tlsa-mismatch]
-			mixed: A B; 192.0.3.1:25 does not serve the keys of all files, or serves another one; 192.0.3.2:25 does not serve the keys of all files, or serves another one [tlsa-mismatch] [tlsa-mismatch] [tlsa-surprise]
-			mixed: A B C D; 192.0.3.1:25 does not serve the keys of all files, or serves another one; 192.0.3.2:25 does not serve the keys of all files, or serves another one [tlsa-mismatch] [tlsa-mismatch] [tlsa-surprise]`)
+			new: A
+			new: A GUARDED
+			mixed: A B
+			mixed: A B D
+			mixed: A B D GUARDED`)
 	})
+	t.Run("next key that is announced and goes live", func(t *testing.T) {
+		s := newStory(t)
+		s.step(0)
+		s.files("A", "B")
+		s.step(time.Minute)
+		s.files("B", "gone")
+		s.serves = [2]string{"Q", "Q"}
+		s.step(time.Minute)
+		brief(s)
+		s.want(`
+			new: A
+			publishing: A B
+			mixed: A B`)
+	})
+	t.Run("host that goes down", func(t *testing.T) {
+		s := newStory(t)
+		s.step(0)
+		s.serves = [2]string{"C", "C"}
+		s.files("B", "gone")
+		s.step(time.Minute)
+		s.serves = [2]string{}
+		s.step(time.Hour) // nothing is seen: it stands
+		s.in.Group.Lines[0].TTL = 600
+		s.files("D", "E")
+		s.step(time.Hour) // also for another file that is wrong
+		s.files("C", "E")
+		s.step(time.Hour) // this is what was seen last
+		brief(s)
+		s.want(`
+			new: A
+			new: A GUARDED
+			new: A GUARDED
+			new: A GUARDED
+			mixed: A C E`)
+	})
+	t.Run("new host that goes down", func(t *testing.T) {
+		s := newStory(t)
+		s.serves = [2]string{"C", "C"}
+		s.step(0)
+		s.serves = [2]string{}
+		s.files("B", "gone")
+		s.step(time.Hour)
+		s.files("C", "gone")
+		s.step(time.Hour)
+		brief(s)
+		s.want(`
+			new:  GUARDED
+			new:  GUARDED
+			new: C`)
+	})
+	t.Run("host that was never refused and goes down", func(t *testing.T) {
+		s := newStory(t)
+		s.step(0)
+		s.serves = [2]string{}
+		s.files("B", "gone")
+		s.step(time.Hour)
+		brief(s)
+		s.want(`
+			new: A
+			mixed: A B`)
+	})
+}
+
+// brief leaves phases and records of what was said.
+func brief(s *story) {
+	for i, l := range s.said {
+		l, _, _ = strings.Cut(l, ";")
+		s.said[i], _, _ = strings.Cut(l, " [")
+	}
 }
 
 // TestSurprise: a renewal with a fresh key is published at once; the old record

@@ -260,9 +260,6 @@ func (p *pass) step(j *job, w *rolling, able bool) rollover {
 		return is
 	}
 	is.Input = w.input
-	if w.was.Set.Guarded && !seen && !w.was.Marks.Accept {
-		return is // the guard goes by what is seen: nobody looked, so it stands
-	}
 	from := before{w.was.State, w.was.Marks}
 	if w.was.withdrawn(w.set.Records, w.hand) { // it was not published so far
 		from.State = w.was.Before.State
