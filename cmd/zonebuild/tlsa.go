@@ -118,7 +118,11 @@ func (s *session) printTLSA(l *build.TLSALine) {
 	if l.Next != "" {
 		files += " next=" + l.Next
 	}
-	line("line", "%s: %s", l.Place, files)
+	if l.Left {
+		line("line", "%s: none any more", l.Place)
+	} else {
+		line("line", "%s: %s", l.Place, files)
+	}
 	state := string(l.Phase)
 	if state == "" {
 		state = "not built yet"

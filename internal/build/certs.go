@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -10,8 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"sync"
-
-	"github.com/miekg/dns"
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
@@ -23,6 +22,9 @@ import (
 
 // maxCertsMap is what is read of certs.map, in octets: more than tlsa.ParseMap takes.
 const maxCertsMap = 8 << 20
+
+// mapTries bounds the readings of a map that somebody is writing.
+const mapTries = 8
 
 // certificates are certs.map and certs/ in one pass.
 type certificates struct {
@@ -48,7 +50,9 @@ type rollovers struct {
 	moving []bool       // likewise: the zone as it is to be published is news to the next step
 	faults diag.List    // warnings
 	stale  bool         // the sources of the zone cannot be read: nothing moves
-	keep   bool         // what is published at other owners stays
+
+	leftOwners []rollover // that no line asks for
+	left       []tlsa.Group
 }
 
 // scanCerts reads certs.map, and opens certs/, once per pass.
@@ -59,7 +63,7 @@ func (t *Tree) scanCerts() {
 	}
 	t.certs = c
 	file := t.Config.Paths.CertsMap
-	src, _, err := durable.ReadFile(file, maxCertsMap)
+	src, err := readMap(file)
 	name := file
 	if rel, err := filepath.Rel(t.Config.Tree, file); err == nil && filepath.IsLocal(rel) {
 		name = rel
@@ -103,6 +107,26 @@ func (t *Tree) scanCerts() {
 	if len(c.groups) > 0 {
 		c.open(t)
 	}
+}
+
+// errRestless: what is read each time is something else.
+var errRestless = errors.New("changed each time it was read")
+
+// readMap reads the map until two readings in a row gave the same: somebody may
+// be writing it.
+func readMap(file string) ([]byte, error) {
+	last, lastInfo, lastErr := durable.ReadFile(file, maxCertsMap)
+	for range mapTries {
+		src, info, err := durable.ReadFile(file, maxCertsMap)
+		switch {
+		case err != nil && lastErr != nil && err.Error() == lastErr.Error():
+			return nil, err
+		case err == nil && lastErr == nil && os.SameFile(info, lastInfo) && info.ModTime().Equal(lastInfo.ModTime()) && bytes.Equal(src, last):
+			return src, nil
+		}
+		last, lastInfo, lastErr = src, info, err
+	}
+	return nil, errRestless
 }
 
 // open opens certs/. Its absence is a fault of every file in it, and must not
@@ -159,7 +183,7 @@ func (c *certificates) set(apex domain.Name, r *rollovers) {
 }
 
 // certGuests are the TLSA records of a zone as its rollovers have them.
-func (t *Tree) certGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fragment, diag.List) {
+func (t *Tree) certGuests(apex domain.Name, _ []zone.Fragment) ([]zone.Fragment, diag.List) {
 	if t.certs == nil {
 		return nil, nil
 	}
@@ -169,8 +193,9 @@ func (t *Tree) certGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fragme
 	}
 	faults := slices.Clone(r.faults)
 	var out []zone.Fragment
-	for i, g := range r.groups {
-		f, err := tlsa.Set(r.owners[i].Set).Fragment(g)
+	owners := slices.Concat(r.owners, r.leftOwners)
+	for i, g := range slices.Concat(r.groups, r.left) {
+		f, err := tlsa.Set(owners[i].Set).Fragment(g)
 		if err != nil { // cannot happen: a set is small
 			faults.Warnf(g.Lines[0].Pos, "tlsa-file", g.Owner.String(), "%s", err)
 			continue
@@ -180,27 +205,15 @@ func (t *Tree) certGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fragme
 	// A new fault is told even where it changes no record.
 	out = append(out, zone.Fragment{
 		Name: t.Config.Paths.CertsMap, Guest: true, Records: &rrset.Set{}, TTL: -1,
-		Files: []zone.Source{{Name: "faults of certs.map", Digest: digestOfFaults(r.faults, r.keep)}},
+		Files: []zone.Source{{Name: "faults of certs.map", Digest: digestOfFaults(r.faults)}},
 	})
-	if !r.keep || host == nil {
-		return out, faults
-	}
-	for _, was := range t.publishedSets(apex, dns.TypeTLSA) {
-		owner := was.Name(0)
-		known := slices.ContainsFunc(r.groups, func(g tlsa.Group) bool { return g.Owner == owner })
-		if !known && !holds(host, owner, dns.TypeTLSA, nil) {
-			file := t.Config.Paths.CertsMap
-			out = append(out, zone.Fragment{Name: file, Guest: true, MayHide: true, Records: moved(was, file, nil), TTL: -1})
-		}
-	}
 	return out, faults
 }
 
 // digestOfFaults leaves out numbers: many of them are times.
-func digestOfFaults(l diag.List, keep bool) [sha256.Size]byte {
+func digestOfFaults(l diag.List) [sha256.Size]byte {
 	number := regexp.MustCompile(`[0-9][0-9a-zA-Zµ:.\-]*`)
 	h := sha256.New()
-	fmt.Fprintln(h, keep)
 	for _, d := range l {
 		fmt.Fprintf(h, "%s %s %s %s\n", d.Pos, d.Code, d.Owner, number.ReplaceAllString(d.Message, "#"))
 	}

@@ -77,8 +77,9 @@ type job struct {
 	prev    *dnssec.Previous // what is published, read back; nil for a first build
 	prevOK  bool             // prev is signed/ZONE itself, with the digest it should have
 	prevIn  [sha256.Size]byte
-	trusted *verify.Trusted // prev, as the verifier has it; nil until that is wanted
-	changed bool            // another hand changed what was published
+	trusted *verify.Trusted  // prev, as the verifier has it; nil until that is wanted
+	changed bool             // another hand changed what was published
+	reader  *publishedReader // while the rollovers are stepped
 	input   [sha256.Size]byte
 
 	host   int    // records of soa/ and primary/, once they are accepted

@@ -94,13 +94,14 @@ func (p *pass) rollOver(ctx context.Context, j *job) {
 	if st == nil {
 		st = &tlsaState{}
 	}
-	gone := c.gone && len(st.Owners) > 0
-	made := &rollovers{groups: groups, faults: slices.Clone(c.faults[j.z.Name]), keep: c.partial != "" || gone}
-	if gone {
-		made.faults.Warnf(diag.Pos{File: c.name}, "certs-map-gone", "", "the certificate map is gone; what is published stays (to withdraw it, leave an empty file)")
-	}
+	made := &rollovers{groups: groups, faults: slices.Clone(c.faults[j.z.Name])}
 	work, able := p.gather(j, groups, st)
 	made.stale = !able
+	left, faults := p.leftOwners(j, st, groups, able)
+	made.faults = append(made.faults, faults...)
+	if c.gone && len(left) > 0 {
+		made.faults.Warnf(diag.Pos{File: c.name}, "certs-map-gone", "", "the certificate map is gone; what is published stays (zonebuild tlsa retire ends it)")
+	}
 	p.lookAround(ctx, j, work)
 	var owners []rollover
 	for i := range work {
@@ -112,20 +113,26 @@ func (p *pass) rollOver(ctx context.Context, j *job) {
 		made.faults = append(made.faults, o.Faults...)
 	}
 	made.faults.Sort()
-	c.set(j.z.Name, made)
+	for _, o := range left {
+		g, err := groupOf(o.Owner, c.name)
+		if err != nil {
+			continue // cannot happen: it was one a moment ago
+		}
+		made.left, made.leftOwners = append(made.left, g), append(made.leftOwners, o)
+	}
+	j.reader = nil
+	if len(groups) > 0 || len(left) > 0 || len(made.faults) > 0 {
+		c.set(j.z.Name, made)
+	}
 	p.certAlarm(j, made)
 	if p.o.DryRun {
 		return
 	}
-	if made.keep {
-		for _, o := range st.Owners { // their lines may come back
-			if !slices.ContainsFunc(owners, func(n rollover) bool { return n.Owner == o.Owner }) {
-				owners = append(owners, o)
-			}
-		}
-		slices.SortFunc(owners, func(a, b rollover) int { return a.Owner.Compare(b.Owner) })
+	owners = append(owners, left...) // their lines may come back
+	slices.SortFunc(owners, func(a, b rollover) int { return a.Owner.Compare(b.Owner) })
+	if st.Owners = owners; len(owners) == 0 && st.was == nil {
+		return
 	}
-	st.Owners = owners
 	if err := t.saveTLSA(j.z.Name, st); err != nil {
 		j.fail("build-failed", err)
 	}
@@ -136,16 +143,22 @@ func (p *pass) rollOver(ctx context.Context, j *job) {
 // what was published cannot be: what was decided before holds.
 func (p *pass) gather(j *job, groups []tlsa.Group, st *tlsaState) (work []rolling, able bool) {
 	t := p.tree
-	hand, able := t.handTLSA(j.z, groups, st.Hand)
+	owners := slices.Clone(groups)
+	for _, o := range st.Owners {
+		if !slices.ContainsFunc(groups, func(g tlsa.Group) bool { return g.Owner == o.Owner }) {
+			owners = append(owners, tlsa.Group{Owner: o.Owner})
+		}
+	}
+	hand, able := t.handTLSA(j.z, owners, st.Hand)
 	st.Hand = hand
-	reader := &publishedReader{tree: t, j: j}
+	reader := p.reader(j)
 	params := fmt.Sprintf("%+v", p.tlsaParams(j))
 	for _, g := range groups {
 		w := rolling{group: g}
 		if was := st.find(g.Owner); was != nil {
 			w.was, w.known = *was, true
 		}
-		w.was.Owner = g.Owner
+		w.was.Owner, w.was.Adopted = g.Owner, false
 		var err error
 		if w.set, err = reader.of(g); err != nil {
 			p.o.Log.Warn("read back the published TLSA records", "zone", j.z.Name, "err", err)
@@ -304,7 +317,7 @@ func (p *pass) tlsaParams(j *job) tlsa.Params {
 // isAlarm reports whether a fault of a rollover is one that a person must know of.
 func isAlarm(code string) bool {
 	switch code {
-	case "tlsa-file", "tlsa-next", "tlsa-surprise", "tlsa-mismatch", "tlsa-full", "tlsa-guard", "certs-map-gone":
+	case "tlsa-file", "tlsa-next", "tlsa-surprise", "tlsa-mismatch", "tlsa-full", "tlsa-guard", "certs-map-gone", "certs-map-line-gone":
 		return true
 	}
 	return false
@@ -312,11 +325,8 @@ func isAlarm(code string) bool {
 
 // certAlarm raises or clears the alarm of a zone.
 func (p *pass) certAlarm(j *job, made *rollovers) {
-	c := p.tree.certs
 	i := slices.IndexFunc(made.faults, func(d diag.Diagnostic) bool { return isAlarm(d.Code) })
 	switch {
-	case c.partial != "":
-		j.state.raise("certificates", c.partial+"; what is published stays", j.now)
 	case i >= 0:
 		d := made.faults[i]
 		at := d.Owner

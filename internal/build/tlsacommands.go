@@ -23,6 +23,7 @@ type TLSALine struct {
 	Proto    string        `json:"proto"`
 	Place    string        `json:"place"` // in certs.map
 	CertFile string        `json:"certificate"`
+	Left     bool          `json:"line_gone,omitempty"` // no line asks for the records any more
 	Next     string        `json:"next,omitempty"`
 	Phase    tlsa.Phase    `json:"state"`
 	Since    time.Time     `json:"since,omitzero"`
@@ -50,16 +51,28 @@ func (t *Tree) TLSA(ctx context.Context, now time.Time) ([]TLSALine, error) {
 	p.preview = true
 	for i := range t.Config.Zones {
 		z := &t.Config.Zones[i]
-		if len(t.certs.groups[z.Name]) == 0 {
-			continue
-		}
-		if _, err := t.loadTLSA(z.Name); err != nil {
+		st, err := t.loadTLSA(z.Name)
+		switch {
+		case err != nil:
 			return nil, err
+		case len(t.certs.groups[z.Name]) == 0 && st == nil:
+			continue
 		}
 		j := p.start(z)
 		j.head = t.readHead(z.Name)
 		p.rollOver(ctx, j)
 		r := t.certs.of(z.Name)
+		if r == nil {
+			continue
+		}
+		for i, g := range r.left {
+			o := r.leftOwners[i]
+			out = append(out, TLSALine{
+				Zone: z.Name, Owner: g.Owner, Host: g.Host, Port: g.Port, Proto: g.Proto, Place: t.certs.name, Left: true,
+				Phase: o.Set.Phase, Since: o.Set.Since, Records: o.Set.Records, TTL: o.Set.TTL, Looked: o.Looked, Stale: r.stale,
+				Faults: slices.DeleteFunc(slices.Clone(r.faults), func(d diag.Diagnostic) bool { return d.Owner != g.Owner.String() }),
+			})
+		}
 		for i, g := range r.groups {
 			o := r.owners[i]
 			for _, l := range g.Lines {
@@ -73,6 +86,11 @@ func (t *Tree) TLSA(ctx context.Context, now time.Time) ([]TLSALine, error) {
 		}
 	}
 	return out, nil
+}
+
+// Service is what the line is about.
+func (l *TLSALine) Service() tlsa.Service {
+	return tlsa.Service{Host: l.Host, Port: l.Port, Proto: l.Proto}
 }
 
 // Alarm reports whether somebody must see to the line.
@@ -98,7 +116,7 @@ func (t *Tree) TLSAReady(ctx context.Context, service tlsa.Service, now time.Tim
 	if err != nil {
 		return a, cli.Usagef("%s", err)
 	}
-	list = slices.DeleteFunc(list, func(l TLSALine) bool { return l.Owner != owner })
+	list = slices.DeleteFunc(list, func(l TLSALine) bool { return l.Owner != owner || l.Left })
 	if len(list) == 0 {
 		if why := t.certs.partial; why != "" {
 			return a, fmt.Errorf("read the certificate map: %s", why)
@@ -147,15 +165,22 @@ func (t *Tree) MarkTLSA(ctx context.Context, service tlsa.Service, mark string) 
 		return cli.Usagef("%s", err)
 	}
 	apex, ok := t.zoneOf(owner)
-	if !ok || !t.mapped(apex, owner) {
+	if !ok {
 		return cli.Usagef("no line of the certificate map is for %s", service)
 	}
+	mapped := t.mapped(apex, owner)
 	return t.withState(ctx, apex, func(*State) error {
 		st, err := t.loadTLSA(apex)
 		if err != nil {
 			return err
 		}
-		if st == nil || st.find(owner) == nil {
+		known := st != nil && st.find(owner) != nil
+		switch {
+		case !mapped && !known:
+			return cli.Usagef("no line of the certificate map is for %s", service)
+		case !mapped && mark != MarkRetire:
+			return cli.Usagef("no line of the certificate map is for %s any more: `tlsa retire` ends its records", service)
+		case !known:
 			return fmt.Errorf("%s %s: no build has seen its line yet", mark, service)
 		}
 		m := &st.find(owner).Marks

@@ -34,6 +34,7 @@ type ownerSet struct {
 	Records []tlsa.Record `json:"records,omitempty"`
 	Addrs   []netip.Addr  `json:"addresses,omitempty"` // of the host, in a published zone
 	AddrTTL uint32        `json:"address_ttl,omitempty"`
+	Stands  bool          `json:"host_stands,omitempty"` // the zone has the host, if only by a wildcard or an alias
 }
 
 // publishedTLSA is what the published zone holds for the owners of the map: a run
@@ -41,6 +42,9 @@ type ownerSet struct {
 type publishedTLSA struct {
 	Of   FileID     `json:"of"` // the published file
 	Sets []ownerSet `json:"sets"`
+
+	Searched bool       `json:"searched,omitempty"` // All are all TLSA RRsets of the file
+	All      []ownerSet `json:"all,omitempty"`
 }
 
 func findSet(list []ownerSet, owner domain.Name) (ownerSet, bool) {
@@ -147,6 +151,14 @@ type publishedReader struct {
 	read  bool
 }
 
+// reader of the published zone of a job.
+func (p *pass) reader(j *job) *publishedReader {
+	if j.reader == nil {
+		j.reader = &publishedReader{tree: p.tree, j: j}
+	}
+	return j.reader
+}
+
 // of is the RRset at the owner of a group, and the addresses of its host. Errors:
 // what was published cannot be read back.
 func (p *publishedReader) of(g tlsa.Group) (ownerSet, error) {
@@ -154,7 +166,7 @@ func (p *publishedReader) of(g tlsa.Group) (ownerSet, error) {
 	if p.cache == nil {
 		p.cache = &publishedTLSA{Of: head.id}
 		if was := p.j.state.TLSA; was != nil && head.err == nil && was.Of == head.id {
-			p.cache.Sets = was.Sets
+			*p.cache = *was
 		}
 	}
 	if s, ok := findSet(p.cache.Sets, g.Owner); ok {
@@ -167,6 +179,7 @@ func (p *publishedReader) of(g tlsa.Group) (ownerSet, error) {
 	s := ownerSet{Owner: g.Owner}
 	switch {
 	case errors.Is(p.err, fs.ErrNotExist):
+		s.Stands = true // for all one knows
 		return s, nil
 	case p.err != nil:
 		return s, p.err
@@ -182,6 +195,9 @@ func (p *publishedReader) of(g tlsa.Group) (ownerSet, error) {
 			return s, err
 		}
 		s.addresses(set, 0, set.Len())
+	}
+	if err := s.stands(p.prev, g.Host, p.j.z.Name); err != nil {
+		return s, err
 	}
 	if head.err == nil && p.prev.Serial() == head.serial {
 		p.cache.Sets = append(p.cache.Sets, s)
@@ -216,6 +232,9 @@ func (t *Tree) rememberTLSA(j *job, z *zone.Zone) {
 		return
 	}
 	groups := t.certs.groups[j.z.Name]
+	if r := t.certs.of(j.z.Name); r != nil {
+		groups = slices.Concat(groups, r.left)
+	}
 	if len(groups) == 0 || j.head.err != nil {
 		return
 	}
@@ -228,6 +247,12 @@ func (t *Tree) rememberTLSA(j *job, z *zone.Zone) {
 		for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
 			lo, hi := s.FindRRset([]byte(g.Host.Wire()), typ)
 			o.addresses(s, lo, hi)
+		}
+		for _, name := range standing(g.Host, j.z.Name) {
+			for _, typ := range standingTypes {
+				lo, hi := s.FindRRset([]byte(name.Wire()), typ)
+				o.Stands = o.Stands || lo < hi
+			}
 		}
 		is.Sets = append(is.Sets, o)
 	}

@@ -35,6 +35,8 @@ type rollover struct {
 	Faults diag.List   `json:"faults,omitempty"`
 	Marks  marks       `json:"marks,omitzero"`
 	Before *before     `json:"before,omitempty"`
+	// Adopted: found published while a line of the map could not be read.
+	Adopted bool `json:"adopted,omitempty"`
 }
 
 // before is what a step began with that withdrew records. Until the zone without
