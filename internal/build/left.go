@@ -41,7 +41,7 @@ func (p *pass) leftOwners(j *job, st *tlsaState, groups []tlsa.Group, able bool)
 		left = append(left, o)
 		if !c.gone {
 			faults.Warnf(diag.Pos{File: c.name}, "certs-map-line-gone", o.Owner.String(),
-				"no line asks for it any more; its records stay until `zonebuild tlsa retire %s %d/%s`", g.Host, g.Port, g.Proto)
+				"no line asks for it any more, its records stay; `zonebuild tlsa retire %s %d/%s` ends them", g.Host, g.Port, g.Proto)
 		}
 	}
 	slices.SortFunc(left, func(a, b rollover) int { return a.Owner.Compare(b.Owner) })
