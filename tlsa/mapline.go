@@ -205,7 +205,7 @@ func (l *lineParser) kind(words []word) []word {
 }
 
 // ParseKind reads usage, selector and matching type as numbers or by their
-// names in RFC 7218, in any case.
+// names in RFC 7218, in any case; sha256 and sha512 are those of ldns-dane.
 func ParseKind(usage, selector, matching string) (Kind, error) {
 	u, ok := number(usage, "pkix-ta", "pkix-ee", "dane-ta", "dane-ee")
 	if !ok {
@@ -216,6 +216,9 @@ func ParseKind(usage, selector, matching string) (Kind, error) {
 		return Kind{}, fmt.Errorf("%q is no selector: 0 or 1", shorten(selector))
 	}
 	m, ok := number(matching, "full", "sha2-256", "sha2-512")
+	if !ok {
+		m, ok = number(strings.ReplaceAll(strings.ToLower(matching), "sha-", "sha"), "full", "sha256", "sha512")
+	}
 	if !ok {
 		return Kind{}, fmt.Errorf("%q is no matching type: 0, 1 or 2", shorten(matching))
 	}
