@@ -1,9 +1,11 @@
 package build
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,7 +43,11 @@ func (t *Tree) hostKeyGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fra
 		f := &fragments[i]
 		f.Files[0].Name = "sshfp/" + filepath.Base(f.Name) // the same however the tree is called
 		h := t.hostOf(f.Name)
-		if host == nil || h == nil || !h.Broken {
+		if host == nil || h == nil {
+			continue
+		}
+		if !h.Broken {
+			faults = append(faults, besideByHand(f.Files[0].Name, f.Records, host, h.Name)...)
 			continue
 		}
 		if was := publishedSet(published, h.Name, dns.TypeSSHFP); was != nil {
@@ -49,6 +55,38 @@ func (t *Tree) hostKeyGuests(apex domain.Name, host []zone.Fragment) ([]zone.Fra
 		}
 	}
 	return fragments, faults
+}
+
+// besideByHand warns of hand-written SSHFP records of other keys than those of a
+// host's file: OpenSSH wants each fingerprint of a type to match.
+func besideByHand(file string, keys *rrset.Set, host []zone.Fragment, name domain.Name) (faults diag.List) {
+	if keys == nil || keys.Len() == 0 {
+		return nil
+	}
+	of := map[[2]byte][][]byte{} // by algorithm and fingerprint type
+	for i := range keys.Len() {
+		if rdata := keys.Rdata(i); len(rdata) > 2 {
+			kind := [2]byte(rdata[:2])
+			of[kind] = append(of[kind], rdata)
+		}
+	}
+	for _, f := range host {
+		for i := 0; f.Records != nil && i < f.Records.Len(); i++ {
+			if f.Records.Type(i) != dns.TypeSSHFP || string(f.Records.Owner(i)) != name.Wire() {
+				continue
+			}
+			rdata := f.Records.Rdata(i)
+			if len(rdata) < 2 {
+				continue
+			}
+			same := of[[2]byte(rdata[:2])]
+			if len(same) > 0 && !slices.ContainsFunc(same, func(k []byte) bool { return bytes.Equal(k, rdata) }) {
+				faults.Warnf(f.Records.Pos(i), "sshfp-hand-written", name.String(),
+					"the fingerprint of another key of algorithm %d than %s has: OpenSSH from 8.7 on refuses the host with either", rdata[0], file)
+			}
+		}
+	}
+	return faults
 }
 
 func (t *Tree) hostOf(file string) *sshfp.Host {

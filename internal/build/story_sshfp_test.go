@@ -135,3 +135,28 @@ func TestSSHFPOfMany(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestSSHFPByHand: hand-written records stand beside those of the file; that one of them
+// is of another key is told.
+func TestSSHFPByHand(t *testing.T) {
+	t.Parallel()
+	a := hostKey(t, "a", "ed25519")
+	files := smallZone("a A 192.0.2.1\na SSHFP 4 1 " + strings.Repeat("ab", 20) + "\na SSHFP 3 2 " + strings.Repeat("ab", 32) + "\n")
+	files["sshfp/a.example.org"] = a
+	s := newSite(t, files)
+	told := func() string { return fmt.Sprint(one(t, s.build(ok), "example.org").Diagnostics) }
+	if got := told(); strings.Contains(got, "sshfp-hand-written") {
+		t.Errorf("of other algorithms: %s", got)
+	}
+	record := strings.SplitN(s.lines("signed/example.org", "SSHFP")[2], " ", 2)[1]
+	primary := s.read("primary/example.org")
+	s.write("primary/example.org", primary+"a SSHFP "+record+"\n")
+	if got := told(); strings.Contains(got, "sshfp-hand-written") || len(s.lines("signed/example.org", "SSHFP")) != 3 {
+		t.Errorf("of the same key: %s", got)
+	}
+	s.write("primary/example.org", primary+"a SSHFP 4 2 "+strings.Repeat("cd", 32)+"\n")
+	got := told()
+	if !strings.Contains(got, "a.example.org.: the fingerprint of another key of algorithm 4 than sshfp/a.example.org has: OpenSSH from 8.7 on refuses the host with either [sshfp-hand-written]") || len(s.lines("signed/example.org", "SSHFP")) != 4 {
+		t.Errorf("of another key: %s", got)
+	}
+}
