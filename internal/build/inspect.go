@@ -45,7 +45,7 @@ func (t *Tree) Check(ctx context.Context, names []domain.Name, now time.Time) (d
 	for _, z := range zones {
 		j := p.start(z)
 		j.head = t.readHead(z.Name)
-		p.rollOver(ctx, j)
+		p.rollOver(j)
 		_, _, faults := t.compile(z)
 		all = append(all, faults...)
 		if z.Policy.Signed() {
@@ -88,7 +88,7 @@ func (t *Tree) Diff(ctx context.Context, names []domain.Name, o Options) ([]Diff
 		d := Difference{Zone: z.Name, Changes: []zone.Change{}, Kept: kept}
 		j := p.start(z)
 		j.head = t.readHead(z.Name)
-		p.rollOver(ctx, j)
+		p.rollOver(j)
 		p.readBack(j)
 		is, src, faults := t.compile(z)
 		d.Diagnostics = faults

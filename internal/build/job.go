@@ -135,7 +135,7 @@ func (j *job) hold(alarm, why string) {
 func (p *pass) prepare(ctx context.Context, j *job) {
 	t := p.tree
 	j.head = t.readHead(j.z.Name)
-	p.rollOver(ctx, j)
+	p.rollOver(j)
 	begun := p.clock()
 	quick, ok := t.quickInput(j.z)
 	p.took(StageParse, begun)

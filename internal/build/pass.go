@@ -104,6 +104,9 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	}
 	p := t.newPass(ctx, o)
 	defer p.looks.close()
+	if o.Observer != nil && !o.DryRun {
+		p.takeTurns(zones)
+	}
 	for len(zones) > 0 && ctx.Err() == nil {
 		n := min(batchZones, len(zones))
 		for _, r := range p.batch(zones[:n]) {

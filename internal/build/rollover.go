@@ -1,63 +1,19 @@
 package build
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"zonebuild/internal/config"
 	"zonebuild/internal/diag"
-	"zonebuild/internal/domain"
 	"zonebuild/internal/rrset"
 	"zonebuild/tlsa"
 )
-
-// Observer looks at what the world sees of a TLSA RRset. Known says that the list
-// is all there is. Both end with their context.
-type Observer interface {
-	// Servers asks every authoritative server of a zone for the RRset.
-	Servers(ctx context.Context, apex, owner domain.Name) (seen []tlsa.ServerSeen, known bool)
-	// Hosts looks at the service at each of its addresses; addrs are those that its
-	// zone has for the host, if it has any.
-	Hosts(ctx context.Context, g tlsa.Group, addrs []netip.Addr) (seen []tlsa.HostSeen, known bool)
-}
-
-// Bounds of looking.
-const (
-	lookSteady = time.Hour       // between two looks at what is at rest
-	lookMoving = 5 * time.Minute // and at what changes
-	lookLong   = 24 * time.Hour  // what has not moved for so long is at rest
-	lookBudget = 20 * time.Second
-	lookAtOnce = 8
-)
-
-// looks are the questions of a pass: so many at a time, and all of them together
-// no longer than lookBudget.
-type looks struct {
-	slots chan struct{}
-	begin sync.Once
-	ctx   context.Context
-	end   context.CancelFunc
-}
-
-func newLooks() *looks { return &looks{slots: make(chan struct{}, lookAtOnce)} }
-
-func (l *looks) context(ctx context.Context) context.Context {
-	l.begin.Do(func() { l.ctx, l.end = context.WithTimeout(ctx, lookBudget) })
-	return l.ctx
-}
-
-func (l *looks) close() {
-	l.begin.Do(func() { l.end = func() {} })
-	l.end()
-}
 
 // rolling is the work at one owner in one pass.
 type rolling struct {
@@ -76,7 +32,7 @@ type rolling struct {
 
 // rollOver moves the TLSA records of a zone on. It runs under the lock of the
 // zone, or in a pass that writes nothing.
-func (p *pass) rollOver(ctx context.Context, j *job) {
+func (p *pass) rollOver(j *job) {
 	t, c := p.tree, p.tree.certs
 	if c == nil || j.res.Orphan {
 		return
@@ -102,7 +58,7 @@ func (p *pass) rollOver(ctx context.Context, j *job) {
 	if c.gone && len(left) > 0 {
 		made.faults.Warnf(diag.Pos{File: c.name}, "certs-map-gone", "", "the certificate map is gone; what is published stays (zonebuild tlsa retire ends it)")
 	}
-	p.lookAround(ctx, j, work)
+	p.lookAround(j, work)
 	var owners []rollover
 	for i := range work {
 		owners = append(owners, p.step(j, &work[i], able))
@@ -223,39 +179,6 @@ func (w *rolling) digest(confirmed bool, params string) string {
 	}
 	fmt.Fprintln(h, w.set.TTL, w.set.Records, w.set.Addrs, confirmed, w.hand, w.was.Marks, params)
 	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// lookAround asks servers and hosts for all owners that it is time for, side by
-// side.
-func (p *pass) lookAround(ctx context.Context, j *job, work []rolling) {
-	var wg sync.WaitGroup
-	for i := range work {
-		w := &work[i]
-		if !w.look {
-			continue
-		}
-		ctx := p.looks.context(p.ctx)
-		wg.Go(func() {
-			select {
-			case p.looks.slots <- struct{}{}:
-				defer func() { <-p.looks.slots }()
-			case <-ctx.Done():
-				return
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			w.looked = true
-			if p.tree.Config.TLSA.Observe == config.ObserveDNS {
-				w.observed.Servers, w.observed.ServersKnown = p.o.Observer.Servers(ctx, j.z.Name, w.group.Owner)
-			}
-			if !w.group.Lines[0].ProbeOff {
-				w.observed.Hosts, w.observed.HostsKnown = p.o.Observer.Hosts(ctx, w.group, w.set.Addrs)
-				w.observed.HostTTL = w.set.AddrTTL
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // step moves one owner on, if there is a reason to.

@@ -60,7 +60,7 @@ func (t *Tree) TLSA(ctx context.Context, now time.Time) ([]TLSALine, error) {
 		}
 		j := p.start(z)
 		j.head = t.readHead(z.Name)
-		p.rollOver(ctx, j)
+		p.rollOver(j)
 		r := t.certs.of(z.Name)
 		if r == nil {
 			continue
