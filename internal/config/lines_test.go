@@ -67,7 +67,7 @@ func TestLineFaults(t *testing.T) {
 		"[line.mail]\nnames = [\"a.example\"]\nkey-tipe = \"x\"":     "acmehook.toml:3:1: unknown key key-tipe in [line.mail] (is key-type meant?) [config-unknown]",
 		"[line.mail]\nnames = [\"a.example\"]\nnext-csr = \"x\"":     "acmehook.toml:3:1: next-csr: csr is missing [config-value]",
 		"[line.mail]\nnames = [\"a.example\"]\ncsr = \"../x\"":       `acmehook.toml:3:7: csr: "../x" leads out of the tree: write the whole path [config-value]`,
-		"[line.mail]\nnames = [\"a.example\"]\nmust-staple = true":      "acmehook.toml:3:15: must-staple: is refused: CAs answer no OCSP any more, and clients would turn away from a certificate that demands it [config-value]",
+		"[line.mail]\nnames = [\"a.example\"]\nmust-staple = true":   "acmehook.toml:3:15: must-staple: is refused: CAs answer no OCSP any more, and clients would turn away from a certificate that demands it [config-value]",
 		"[service.x]\nport = 1":                                      "acmehook.toml:1:10: service x: host is missing [config-value]",
 		"[service.x]\nport = 1\nhost = \"h.example\"\nprobe = \"x\"": `acmehook.toml:4:9: probe: must be "none" or a list of addresses such as "192.0.2.1:443" [config-value]`,
 		"[account]\ndirectory = \"http://ca.example/\"":              `acmehook.toml:2:13: directory: "http://ca.example/" is no https URL [config-value]`,
