@@ -3,9 +3,9 @@ package build
 import (
 	"crypto/sha256"
 	"maps"
-	"os"
 	"sync"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
@@ -41,15 +41,11 @@ type identity struct {
 
 // identify gives the identity of a file; false when it cannot be had.
 func identify(path string) (identity, bool) {
-	info, err := os.Stat(path)
-	if err != nil {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
 		return identity{}, false
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return identity{}, false
-	}
-	return identity{uint64(st.Dev), uint64(st.Ino), info.Size(), st.Mtim.Nano(), st.Ctim.Nano()}, true
+	return identity{uint64(st.Dev), uint64(st.Ino), st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, true
 }
 
 // recall gives the zone whose file is at path if that is still the one held.
