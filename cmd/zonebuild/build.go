@@ -45,9 +45,12 @@ func (p *program) build(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
+	long := p.longWork(s)
 	report, err := t.Build(c.Context, build.Options{
 		Now: s.now, Zones: names, DryRun: c.Bool("dry-run"), NewZone: c.Bool("new-zone"), Server: server, Observer: t.Network(), Log: s.log,
+		Progress: long.build,
 	})
+	long.end()
 	if s.printer.JSON {
 		if err != nil {
 			report.Code = cli.Worst(report.Code, cli.Code(err))

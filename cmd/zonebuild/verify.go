@@ -53,7 +53,10 @@ func (p *program) verify(c *ucli.Context) error {
 		return err
 	}
 	file := s.path(c.Args().First())
+	long := p.longWork(s)
+	o.Progress = long.verify
 	report, faults := verify.File(file, o)
+	long.end()
 	unread := slices.ContainsFunc(faults, func(d diag.Diagnostic) bool { return d.Code == "read" })
 	switch {
 	case c.Bool("nagios"):

@@ -246,6 +246,7 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 			return err
 		}
 		body, header.Next = s, s.Next
+		s.Progress = p.progress(j, StageSign)
 		facts.OldestLeft, j.oldest = s.Oldest.Sub(j.now), s.Oldest
 		j.res.Records, j.res.NewSigs, j.res.KeptSigs = s.Records, s.New, s.Signatures-s.New
 	} else {

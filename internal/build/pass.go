@@ -36,8 +36,28 @@ type Options struct {
 	Took     func(stage string, d time.Duration) // told how long work took by Clock, from several goroutines; nil = nobody listens
 	Clock    func() time.Duration                // a running clock; needed with Took
 
+	// Progress, if there is one, hears of zones with many new signatures, from
+	// several goroutines.
+	Progress func(Progress)
+
 	Held  bool          // soa/ and primary/ are in other hands: what is kept of them stands (Tree.Keep)
 	Doubt []domain.Name // zones that were seen served with another serial than the published one
+}
+
+// Progress is how far a stage of a zone is, in signatures.
+type Progress struct {
+	Zone        domain.Name
+	Stage       string // StageSign or StageVerify
+	Records     int
+	Done, Total int
+}
+
+// progress gives what tells of a stage of a zone; nil when nobody wants to know.
+func (p *pass) progress(j *job, stage string) func(done, total int) {
+	if p.o.Progress == nil {
+		return nil
+	}
+	return func(done, total int) { p.o.Progress(Progress{j.z.Name, stage, j.res.Records, done, total}) }
 }
 
 // Report is what a pass did.

@@ -56,7 +56,7 @@ type verified struct {
 // a file that they follow, or this process will hold them, they are read into
 // memory; of what follows another, only the change is verified if it can be.
 func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) (v verified, err error) {
-	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, AllowUnsigned: !signed}
+	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, AllowUnsigned: !signed, Progress: p.progress(j, StageVerify)}
 	if o.Mode, err = verify.ParseMode(j.z.Policy.VerifySignatures); err != nil {
 		return v, err
 	}

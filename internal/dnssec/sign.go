@@ -26,6 +26,9 @@ type Signed struct {
 	sigs  []byte   // the new ones, one behind the other
 	where []uint32 // per slot: offset in sigs, of a new one
 
+	// Progress, if there is one, hears how many of the new signatures were made.
+	Progress func(done, total int)
+
 	Records    int       // without signatures
 	Signatures int       // all of them
 	New        int       // of these, made now

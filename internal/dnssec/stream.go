@@ -51,6 +51,9 @@ func (s *Signed) WriteTo(w io.Writer) (int64, error) {
 	}
 	err := s.each(func(st *stretch) error {
 		s.marks = append(s.marks, st.marks...)
+		if s.Progress != nil {
+			s.Progress(len(s.marks), s.New)
+		}
 		s.note(st.sizes)
 		return out.write(st)
 	})

@@ -23,13 +23,18 @@ type tally struct {
 func (c *checker) checkSignatures() {
 	stride := c.options.Ledger.stride(c.options.Mode)
 	blocks := make([]tally, (len(c.jobs)+blockSize-1)/blockSize)
+	var done atomic.Int64
 	parallel(len(blocks), func() func(int) {
 		var buf []byte
 		return func(b int) {
 			t := &blocks[b]
 			t.faults.file = c.file
-			for i := b * blockSize; i < min((b+1)*blockSize, len(c.jobs)); i++ {
+			end := min((b+1)*blockSize, len(c.jobs))
+			for i := b * blockSize; i < end; i++ {
 				buf = c.checkJob(c.jobs[i], c.isTrusted(c.jobs[i]), stride, buf, t)
+			}
+			if c.options.Progress != nil {
+				c.options.Progress(int(done.Add(int64(end-b*blockSize))), len(c.jobs))
 			}
 		}
 	})

@@ -47,6 +47,9 @@ type Options struct {
 	DS []*dns.DS
 	// AllowUnsigned lets a zone without keys and signatures pass.
 	AllowUnsigned bool
+	// Progress, if there is one, hears how many of all signatures have been settled,
+	// from several goroutines.
+	Progress func(done, total int)
 }
 
 // KeyInfo is a DNSKEY of the apex.
