@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,11 +140,15 @@ func fieldName(c byte) string {
 func appendField(dst []byte, c byte, t token, origin domain.Name) ([]byte, error) {
 	switch c {
 	case 'a', 'q':
-		ip, err := netip.ParseAddr(string(t.text))
-		if err != nil || ip.Is4() != (c == 'a') || ip.Zone() != "" {
+		read := appendIPv4
+		if c == 'q' {
+			read = appendIPv6
+		}
+		out, ok := read(dst, t.text)
+		if !ok {
 			return dst, fmt.Errorf("%s is not %s", quote(t.text), fieldName(c))
 		}
-		return append(dst, ip.AsSlice()...), nil
+		return out, nil
 	case 'n':
 		out, err := domain.AppendText(dst, t.text, origin)
 		if err != nil {
