@@ -16,8 +16,8 @@ import (
 )
 
 // FuzzParse: whatever stands in a fragment, it is read without a crash, every
-// fault has its place in the file, and what is accepted is written in a form
-// that is read back as the same records.
+// fault has its place in the file, in shards it is read as in one piece, and what is
+// accepted is written in a form that is read back as the same records.
 func FuzzParse(f *testing.F) {
 	seeds, err := filepath.Glob("testdata/*.zone")
 	if err != nil {
@@ -56,6 +56,7 @@ func FuzzParse(f *testing.F) {
 		if fragment.Incomplete != faults.HasErrors() {
 			t.Errorf("incomplete %t with %v", fragment.Incomplete, faults)
 		}
+		sameParse(t, src, tree, 1+len(src)/9)
 		Compile(apex, fragment) // must not crash, whatever it says
 		for i := range fragment.Records.Len() {
 			owner := fragment.Records.Owner(i)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
 	"github.com/miekg/dns"
 
@@ -58,7 +57,11 @@ type ParseOptions struct {
 // DNSSEC records are refused; each record with a fault is left out. A record
 // without TTL in a file without $TTL stays open until Compile.
 func Parse(file string, src []byte, o ParseOptions) (Fragment, diag.List) {
-	p := &parser{o: o, ttl: -1}
+	return parse(file, src, o, shardMin)
+}
+
+func parse(file string, src []byte, o ParseOptions, shardMin int) (Fragment, diag.List) {
+	p := &parser{o: o, apex: []byte(o.Apex.Wire()), shardMin: shardMin, ttl: -1}
 	p.file(file, src, o.Apex, 0)
 	return Fragment{
 		Name: file, Records: p.records.Set(), TTL: p.ttl, Files: p.sources, Incomplete: p.faults.HasErrors(),
@@ -106,6 +109,8 @@ func ReadFile(fsys fs.FS, name string) ([]byte, error) {
 // including one stands.
 type parser struct {
 	o         ParseOptions
+	apex      []byte // the same in wire form
+	shardMin  int    // octets of a shard
 	faults    diag.List
 	records   rrset.Builder
 	sources   []Source
@@ -125,10 +130,16 @@ type reader struct {
 	lost   bool   // the last owner had a fault: what has no owner below it is left out with it
 	depth  int
 	fixed  *token // place of every record, for those that a $GENERATE makes
+
+	shard   bool // it reads one of the shards of a file
+	spoiled bool // what stands in the shard is more than a shard can read
 }
 
 func (p *parser) file(name string, src []byte, origin domain.Name, depth int) {
-	p.sources = append(p.sources, Source{name, sha256.Sum256(src)})
+	at := len(p.sources)
+	p.sources = append(p.sources, Source{Name: name})
+	digest := p.digest(src)
+	defer func() { p.sources[at].Digest = digest() }()
 	number, err := p.records.AddFile(name)
 	if err != nil {
 		p.faults.Errorf(diag.Pos{File: name}, "too-large", "", "%s", err)
@@ -138,7 +149,18 @@ func (p *parser) file(name string, src []byte, origin domain.Name, depth int) {
 		parser: p, number: number, origin: origin, depth: depth,
 		scanner: scanner{name: name, src: src, line: 1, faults: &p.faults},
 	}
-	for r.next() {
+	if head, ok := r.directives(); ok {
+		r.readBefore(head)
+		if r.readShards() {
+			return
+		}
+	}
+	r.readBefore(len(src))
+}
+
+// readBefore reads the entries that begin before an offset.
+func (r *reader) readBefore(end int) {
+	for !r.spoiled && r.nextBefore(end) {
 		if r.bad {
 			r.entryBad()
 		} else {
@@ -181,92 +203,6 @@ func (r *reader) entryBad() {
 	}
 }
 
-func (r *reader) directive(tokens []token) {
-	name := strings.ToUpper(string(tokens[0].text))
-	args := tokens[1:]
-	switch name {
-	case "$ORIGIN":
-		if len(args) != 1 || args[0].quoted || args[0].pair {
-			r.errorf(tokens[0], "directive", "$ORIGIN needs one name")
-			return
-		}
-		wire, err := domain.AppendText(nil, args[0].text, r.origin)
-		if err != nil {
-			r.errorf(args[0], "name", "name %s: %s", quote(args[0].text), err)
-			return
-		}
-		r.origin = domain.FromCanonical(wire)
-	case "$TTL":
-		if len(args) != 1 || args[0].quoted {
-			r.errorf(tokens[0], "directive", "$TTL needs one time")
-			return
-		}
-		ttl, err := parseTTL(args[0].text, rrset.MaxTTL)
-		if err != nil {
-			r.errorf(args[0], "ttl-range", "%s", err)
-			return
-		}
-		r.ttl = int64(ttl)
-	case "$INCLUDE":
-		r.include(tokens[0], args)
-	case "$GENERATE":
-		r.generate(tokens[0], args)
-	default:
-		r.errorf(tokens[0], "directive", "unknown directive %s", quote(tokens[0].text))
-	}
-}
-
-func (r *reader) include(directive token, args []token) {
-	switch {
-	case r.o.Include == nil:
-		r.errorf(directive, "include", "$INCLUDE is not allowed here")
-		return
-	case len(args) == 0 || len(args) > 2:
-		r.errorf(directive, "include", "$INCLUDE needs a file and, at most, an origin")
-		return
-	case r.depth == MaxInclude:
-		r.errorf(directive, "include", "$INCLUDE is nested more than %d deep", MaxInclude)
-		return
-	case len(r.sources) > MaxIncludes:
-		if !r.flooded { // once: the files read so far may hold as many more
-			r.errorf(directive, "include", "the fragment includes more than %d files", MaxIncludes)
-		}
-		r.flooded = true
-		return
-	}
-	origin := r.origin
-	if len(args) == 2 {
-		wire, err := domain.AppendText(nil, args[1].text, r.origin)
-		if err != nil {
-			r.errorf(args[1], "name", "name %s: %s", quote(args[1].text), err)
-			return
-		}
-		origin = domain.FromCanonical(wire)
-	}
-	name := string(args[0].text)
-	if !fs.ValidPath(name) || name == "." {
-		r.errorf(args[0], "include", "%s is not a path inside the tree (no leading slash, no ..)", quote(args[0].text))
-		return
-	}
-	src, err := ReadFile(r.o.Include, name)
-	if err != nil {
-		r.errorf(args[0], "include", "include %s: %s", quote(args[0].text), PathlessError(err))
-		return
-	}
-	ttl := r.ttl
-	r.file(name, src, origin, r.depth+1)
-	r.ttl = ttl // as the origin, the $TTL of the including file goes on
-}
-
-// PathlessError is the cause of an fs.PathError: its path is said already.
-func PathlessError(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
 func (r *reader) record(tokens []token, blank bool) {
 	first := tokens[0]
 	if !blank {
@@ -293,12 +229,11 @@ func (r *reader) record(tokens []token, blank bool) {
 	if !ok {
 		return
 	}
-	owner := domain.FromCanonical(r.owner)
-	if !owner.IsWithin(r.o.Apex) {
-		r.parser.faults.Errorf(r.at(first), "out-of-zone", owner.String(), "owner is outside the zone %s", r.o.Apex)
+	if !domain.IsWithin(r.owner, r.apex) {
+		r.parser.faults.Errorf(r.at(first), "out-of-zone", r.ownerName(), "owner is outside the zone %s", r.o.Apex)
 		return
 	}
-	if !r.admits(first, owner, typ) {
+	if !r.admits(first, typ) {
 		return
 	}
 	rdata, err := appendRdata(r.rdata[:0], typ, tokens, r.origin)
@@ -308,12 +243,13 @@ func (r *reader) record(tokens []token, blank bool) {
 		if errors.As(err, &f) && f.at >= 0 && f.at < len(tokens) {
 			at = tokens[f.at]
 		}
-		r.parser.faults.Errorf(r.at(at), "rdata", owner.String(), "%s: %s", TypeName(typ), err)
+		r.parser.faults.Errorf(r.at(at), "rdata", r.ownerName(), "%s: %s", TypeName(typ), err)
 		return
 	}
 	r.rdata = rdata
 	place := r.at(first)
 	if err := r.records.Add(r.owner, typ, ttl, rdata, rrset.Pos{File: r.number, Line: uint32(place.Line), Column: place.Column}); err != nil {
+		r.spoiled = r.shard // it may fit, or not, elsewhere in the file
 		r.errorf(first, "too-large", "%s", err)
 	}
 }
@@ -355,29 +291,35 @@ func (r *reader) head(first token, tokens []token) (typ uint16, ttl int64, rest 
 	return 0, 0, nil, false
 }
 
+// ownerName is the last owner in presentation format.
+func (r *reader) ownerName() string { return domain.FromCanonical(r.owner).String() }
+
 func isClass(word []byte) bool {
 	if len(word) == 2 {
-		_, ok := dns.StringToClass[strings.ToUpper(string(word))]
-		return ok
+		switch string([]byte{word[0] &^ 0x20, word[1] &^ 0x20}) {
+		case "IN", "CS", "CH", "HS":
+			return true
+		}
+		return false
 	}
 	return len(word) > 5 && bytes.EqualFold(word[:5], []byte("CLASS")) && isAlnum(word[5:])
 }
 
 // admits refuses types that are no data: queries, and what the signer makes.
-func (r *reader) admits(at token, owner domain.Name, typ uint16) bool {
+func (r *reader) admits(at token, typ uint16) bool {
 	switch typ {
 	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeZONEMD:
 		if r.o.DNSSEC {
 			return true
 		}
-		r.parser.faults.Errorf(r.at(at), "dnssec-in-input", owner.String(), "%s in the input: the signer makes it", TypeName(typ))
+		r.parser.faults.Errorf(r.at(at), "dnssec-in-input", r.ownerName(), "%s in the input: the signer makes it", TypeName(typ))
 		return false
 	case dns.TypeSIG, dns.TypeNXT, dns.TypeKEY, dns.TypeDLV, dns.TypeMD, dns.TypeMF:
-		r.parser.faults.Errorf(r.at(at), "type-obsolete", owner.String(), "%s is obsolete", TypeName(typ))
+		r.parser.faults.Errorf(r.at(at), "type-obsolete", r.ownerName(), "%s is obsolete", TypeName(typ))
 		return false
 	}
 	if typ == dns.TypeOPT || typ >= 128 && typ <= 255 {
-		r.parser.faults.Errorf(r.at(at), "type-meta", owner.String(), "%s is no data type", TypeName(typ))
+		r.parser.faults.Errorf(r.at(at), "type-meta", r.ownerName(), "%s is no data type", TypeName(typ))
 		return false
 	}
 	return true

@@ -40,21 +40,18 @@ const (
 	control
 )
 
-// class of a byte outside quotes. TAB and CR LF are fine; other control bytes
-// never are: they hide text on a terminal and servers disagree about them.
-func class(c byte) int {
-	switch {
-	case c == ' ' || c == '\t':
-		return space
-	case c == '\n':
-		return newline
-	case c == '(' || c == ')' || c == '"' || c == ';' || c == '\\':
-		return special
-	case c < ' ' || c == 0x7f:
-		return control
-	}
-	return plain
+// classes has the class of each byte outside quotes. TAB and CR LF are fine; other
+// control bytes never are: they hide text on a terminal and servers disagree about
+// them.
+var classes = [256]uint8{
+	0: control, 1: control, 2: control, 3: control, 4: control, 5: control, 6: control, 7: control,
+	8: control, '\t': space, '\n': newline, 11: control, 12: control, '\r': control, 14: control, 15: control,
+	16: control, 17: control, 18: control, 19: control, 20: control, 21: control, 22: control, 23: control,
+	24: control, 25: control, 26: control, 27: control, 28: control, 29: control, 30: control, 31: control,
+	' ': space, '"': special, '(': special, ')': special, ';': special, '\\': special, 0x7f: control,
 }
+
+func class(c byte) uint8 { return classes[c] }
 
 func (s *scanner) pos() diag.Pos { return s.posAt(s.at) }
 
@@ -68,8 +65,11 @@ func (s *scanner) fault(pos diag.Pos, code, format string, args ...any) {
 }
 
 // next reads the next entry that has a token and reports whether there is one.
-func (s *scanner) next() bool {
-	for s.at < len(s.src) {
+func (s *scanner) next() bool { return s.nextBefore(len(s.src)) }
+
+// nextBefore is next for entries that begin before an offset.
+func (s *scanner) nextBefore(end int) bool {
+	for s.at < end {
 		s.tokens, s.bad = s.tokens[:0], false
 		c := s.src[s.at]
 		s.blank = c == ' ' || c == '\t'
@@ -157,7 +157,13 @@ func (s *scanner) entry() {
 
 func (s *scanner) word() {
 	start, pos, pair := s.at, s.pos(), false
-	for s.at < len(s.src) {
+	for {
+		for s.at < len(s.src) && classes[s.src[s.at]] == plain {
+			s.at++
+		}
+		if s.at == len(s.src) {
+			break
+		}
 		c := s.src[s.at]
 		if c == '\\' {
 			s.at++
@@ -178,10 +184,7 @@ func (s *scanner) word() {
 			}
 			s.fault(s.pos(), "quote", "white space is missing before the quote")
 		}
-		if class(c) != plain {
-			break
-		}
-		s.at++
+		break
 	}
 	s.tokens = append(s.tokens, token{s.src[start:s.at], pos.Line, pos.Column, false, pair})
 }

@@ -116,6 +116,31 @@ func (b *Builder) Add(owner []byte, typ uint16, ttl int64, rdata []byte, pos Pos
 	return nil
 }
 
+// Join moves what the parts hold behind what b holds, in their order. The files of
+// their positions are those of b. Errors: ErrFull; nothing was moved then.
+func (b *Builder) Join(parts []Builder) error {
+	chunks, records := len(b.s.chunks), len(b.s.index)
+	for i := range parts {
+		chunks += len(parts[i].s.chunks)
+		records += len(parts[i].s.index)
+	}
+	if chunks > maxChunks {
+		return ErrFull
+	}
+	b.s.index = append(make([]entry, 0, records), b.s.index...)
+	for i := range parts {
+		base := ref(len(b.s.chunks) << chunkBits)
+		for _, e := range parts[i].s.index {
+			e.owner += base
+			e.rdata += base
+			b.s.index = append(b.s.index, e)
+		}
+		b.s.chunks = append(b.s.chunks, parts[i].s.chunks...)
+		parts[i] = Builder{}
+	}
+	return nil
+}
+
 // Set gives what was added, in the order of adding, and resets the builder.
 func (b *Builder) Set() *Set {
 	s := b.s

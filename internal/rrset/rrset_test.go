@@ -39,6 +39,11 @@ func random(r *rand.Rand, n int) []plain {
 
 func setOf(t *testing.T, list []plain) *Set {
 	t.Helper()
+	return builderOf(t, list).Set()
+}
+
+func builderOf(t *testing.T, list []plain) *Builder {
+	t.Helper()
 	var b Builder
 	file, err := b.AddFile("f")
 	if err != nil {
@@ -49,7 +54,7 @@ func setOf(t *testing.T, list []plain) *Set {
 			t.Fatal(err)
 		}
 	}
-	return b.Set()
+	return &b
 }
 
 func listOf(s *Set) []plain {
@@ -93,6 +98,14 @@ func TestModel(t *testing.T) {
 		a, b := random(r, r.IntN(40)), random(r, r.IntN(40))
 		sa := setOf(t, a)
 		equal(t, "added", listOf(sa), a)
+		joined, halves := builderOf(t, b), []Builder{*builderOf(t, a[:len(a)/2]), *builderOf(t, a[len(a)/2:])}
+		if err := joined.Join(halves); err != nil {
+			t.Fatal(err)
+		}
+		if err := joined.Add([]byte{0}, 1, 2, []byte("last"), Pos{Line: 3}); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "joined", listOf(joined.Set()), append(slices.Concat(b, a), plain{"\x00", 1, 2, "last", 3}))
 		s := sa.Sorted()
 		model := sorted(a)
 		equal(t, "sorted", listOf(s), model)
@@ -228,6 +241,18 @@ func TestBounds(t *testing.T) {
 	}
 	if _, err := b.AddFile("f"); !errors.Is(err, ErrFiles) {
 		t.Error(err)
+	}
+	parts := make([]Builder, maxChunks+1)
+	for i := range parts {
+		if err := parts[i].Add([]byte{0}, 1, 0, nil, Pos{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Join(parts); !errors.Is(err, ErrFull) {
+		t.Error(err)
+	}
+	if b.s.index != nil || parts[0].s.index == nil {
+		t.Error("the parts were moved")
 	}
 	s := setOf(t, []plain{{"\x00", 1, MaxTTL, "", 299}, {"\x00", 1, -1, "", 1}})
 	if p := s.Pos(0); p.Column != 0 || p.Line != 299 || p.File != "f" {
