@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sort"
 	"sync"
+
+	"zonebuild/internal/domain"
 )
 
 // Bounds on how a set is sorted by several cores. What comes out is the same
@@ -28,7 +30,7 @@ func (s *Set) Sorted() *Set {
 // other.
 func (s *Set) sortedIn(n int) *Set {
 	n = max(n, 1)
-	suffix := s.commonSuffix()
+	suffix := s.commonSuffix(n)
 	parts := make([]runList, n)
 	s.eachPart(n, func(k, lo, hi int) {
 		parts[k] = s.runs(lo, hi, suffix)
@@ -200,8 +202,9 @@ func (s *Set) sortGroup(group []entry) {
 }
 
 // commonSuffix is the length of the shortest owner if all others end in it (as
-// they do in a zone, whose apex it is), and 1 (the root label) otherwise.
-func (s *Set) commonSuffix() int {
+// they do in a zone, whose apex it is), and 1 (the root label) otherwise. It looks at
+// n parts of the set beside each other.
+func (s *Set) commonSuffix(n int) int {
 	if len(s.index) == 0 {
 		return 0
 	}
@@ -211,19 +214,17 @@ func (s *Set) commonSuffix() int {
 			shortest = s.Owner(i)
 		}
 	}
-	for i := range s.index {
-		if i > 0 && s.index[i].owner == s.index[i-1].owner {
-			continue
+	within := make([]bool, n)
+	s.eachPart(n, func(k, lo, hi int) {
+		within[k] = true
+		for i := lo; i < hi && within[k]; i++ {
+			if i == lo || s.index[i].owner != s.index[i-1].owner {
+				within[k] = domain.IsWithin(s.Owner(i), shortest)
+			}
 		}
-		o := s.Owner(i)
-		cut := len(o) - len(shortest)
-		k := 0
-		for k < cut {
-			k += int(o[k]) + 1
-		}
-		if k != cut || !bytes.Equal(o[cut:], shortest) {
-			return 1
-		}
+	})
+	if slices.Contains(within, false) {
+		return 1
 	}
 	return len(shortest)
 }
