@@ -4,8 +4,8 @@
 package primary
 
 import (
+	"bytes"
 	"io/fs"
-	"strings"
 
 	"github.com/miekg/dns"
 
@@ -39,5 +39,17 @@ func Load(fsys fs.FS, file string, apex domain.Name) (zone.Fragment, diag.List) 
 
 // HasInclude reports whether the text of a fragment may include other files.
 func HasInclude(src []byte) bool {
-	return strings.Contains(strings.ToUpper(string(src)), "$INCLUDE")
+	const directive = "$INCLUDE"
+	for {
+		at := bytes.IndexByte(src, '$')
+		if at < 0 {
+			return false
+		}
+		src = src[at:]
+		// A letter beyond ASCII may become one of these: the window has room for it.
+		if bytes.HasPrefix(bytes.ToUpper(src[:min(len(src), 2*len(directive))]), []byte(directive)) {
+			return true
+		}
+		src = src[1:]
+	}
 }

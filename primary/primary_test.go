@@ -108,3 +108,25 @@ func TestLoad(t *testing.T) {
 		t.Error("HasInclude")
 	}
 }
+
+// TestHasInclude: what may include files is seen in any case, wherever it stands.
+func TestHasInclude(t *testing.T) {
+	for text, want := range map[string]bool{
+		"":                          false,
+		"$":                         false,
+		"$INCLUDE":                  true,
+		"$TTL 1\n$include x\n":      true,
+		"a $$Include":               true,
+		"$INCLUD":                   false,
+		"$INCLUD\n$INCLUD E":        false,
+		"INCLUDE $ORIGIN $GENERATE": false,
+		"\u0131$\u0131nclude x":     true, // it becomes a capital I
+	} {
+		if got := HasInclude([]byte(text)); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+		if upper := strings.Contains(strings.ToUpper(text), "$INCLUDE"); upper != want {
+			t.Errorf("%q: the test wants %t", text, want)
+		}
+	}
+}
