@@ -43,29 +43,17 @@ type FileAfter struct {
 // after notes it under the lock of the zone: whatever another process writes from
 // now on is news.
 func (p *pass) after(j *job) {
-	t, a, s := p.tree, &j.res.After, j.state
-	head := t.readHead(j.z.Name)
-	if head.err == nil {
-		a.Serial, a.Due = head.serial, head.header.Next
-		a.Confirmed = s.Confirmed && s.Serial == head.serial
-	}
-	a.Elsewhere = s.Awaited != nil
-	a.Published, a.Oldest, a.Alarms = s.Published, s.Oldest, slices.Clone(s.Alarms)
+	t := p.tree
+	a := t.afterOf(j.z.Name, t.readHead(j.z.Name), j.state)
+	a.Unconfirmed = j.res.After.Unconfirmed
 	a.TLSA, a.Certs = p.rollersAfter(j)
-	a.Expires = t.challenges.expires(j.z.Name)
 	for _, r := range a.TLSA {
 		a.Expires = soonest(a.Expires, r.Next)
 	}
 	for _, path := range []string{t.statePath(j.z.Name), t.tlsaPath(j.z.Name), t.PublishedPath(j.z.Name)} {
 		a.Files = append(a.Files, FileAfter{path, fileID(path)})
 	}
-	t.keptMu.Lock()
-	defer t.keptMu.Unlock()
-	if k := t.kept[j.z.Name]; k != nil {
-		for _, f := range k.files() {
-			a.Sources = append(a.Sources, f.Name)
-		}
-	}
+	j.res.After = a
 }
 
 // findOldest reads the first expiration from a file of which the state does not

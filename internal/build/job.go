@@ -137,7 +137,7 @@ func (p *pass) prepare(ctx context.Context, j *job) {
 	j.head = t.readHead(j.z.Name)
 	p.rollOver(j)
 	begun := p.clock()
-	quick, ok := t.quickInput(j.z)
+	quick, ok := t.quickInput(j.z, nil)
 	p.took(StageParse, begun)
 	if ok && p.upToDate(j, quick) {
 		j.res.Action, j.res.Serial, j.res.Next = Unchanged, j.head.serial, j.head.header.Next

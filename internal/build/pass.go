@@ -85,10 +85,16 @@ type pass struct {
 	unanswered atomic.Bool
 	looks      *looks
 	preview    bool // of rollovers, as of now: also where nothing is new
+	hush       hush
+	buffers    sync.Pool // of *[]byte with headBytes each
 }
 
 func (t *Tree) newPass(ctx context.Context, o Options) *pass {
 	p := &pass{ctx: ctx, tree: t, o: o, looks: newLooks()}
+	p.buffers.New = func() any {
+		b := make([]byte, headBytes)
+		return &b
+	}
 	if !o.Held {
 		p.mounted = t.notMounted()
 	}
@@ -99,11 +105,12 @@ func (t *Tree) newPass(ctx context.Context, o Options) *pass {
 // Errors: a zone that is not in the tree, and directories that cannot be made.
 func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	report := Report{Zones: []Result{}}
+	listed := aside(t.refresh)
 	zones, err := t.choose(o.Zones)
-	if err != nil {
-		return report, err
+	if unlisted := listed(); err == nil {
+		err = unlisted
 	}
-	if err := t.refresh(); err != nil {
+	if err != nil {
 		return report, err
 	}
 	t.held = o.Held
@@ -127,6 +134,7 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	if o.Observer != nil && !o.DryRun {
 		p.takeTurns(zones)
 	}
+	p.findHush()
 	for len(zones) > 0 && ctx.Err() == nil {
 		n := min(batchZones, len(zones))
 		for _, r := range p.batch(zones[:n]) {
@@ -183,39 +191,45 @@ func (t *Tree) choose(names []domain.Name) ([]*config.Zone, error) {
 	return out, nil
 }
 
-// batch runs zones up to their commit side by side, tells the server of all of
-// them at once, and waits until it serves them. The locks are taken in the
-// order of the names, one after the other: two passes that hold some and wait
-// for others must not wait for each other.
+// batch passes over the zones of which nothing is new, runs the others up to their
+// commit side by side, tells the server of all of them at once, and waits until it
+// serves them. The locks are taken in the order of the names, one after the other:
+// two passes that hold some and wait for others must not wait for each other.
 func (p *pass) batch(zones []*config.Zone) []Result {
-	jobs := make([]*job, len(zones))
-	order := make([]int, len(zones))
-	for i := range order {
-		order[i] = i
+	out := make([]Result, len(zones))
+	calm := make([]bool, len(zones))
+	p.tree.openSources(zones)
+	sideBySide(len(zones), func(i int) { out[i], calm[i] = p.calm(zones[i]) })
+	p.tree.closeSources()
+	var order []int
+	for i := range zones {
+		if !calm[i] {
+			order = append(order, i)
+		}
 	}
 	slices.SortFunc(order, func(a, b int) int { return zones[a].Name.Compare(zones[b].Name) })
+	jobs := make([]*job, len(order))
 	started := make(chan *job)
 	var wg sync.WaitGroup
-	for range min(len(zones), 2*runtime.GOMAXPROCS(0)) {
+	for range min(len(jobs), 2*runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
 			for j := range started {
 				p.prepare(p.ctx, j)
 			}
 		})
 	}
-	for _, i := range order {
-		jobs[i] = p.start(zones[i])
-		if jobs[i].lock != nil || p.o.DryRun {
-			started <- jobs[i]
+	for at, i := range order {
+		jobs[at] = p.start(zones[i])
+		if jobs[at].lock != nil || p.o.DryRun {
+			started <- jobs[at]
 		}
 	}
 	close(started)
 	wg.Wait()
 	p.announce(jobs)
-	out := make([]Result, len(jobs))
-	for i, j := range jobs {
-		p.finish(j)
-		out[i] = j.res
+	for at, i := range order {
+		p.finish(jobs[at])
+		out[i] = jobs[at].res
 	}
 	return out
 }

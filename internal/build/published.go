@@ -135,11 +135,11 @@ func (t *Tree) unsignedPath(apex domain.Name) string {
 func (t *Tree) unsignedID(apex domain.Name) FileID { return fileID(t.unsignedPath(apex)) }
 
 func fileID(path string) FileID {
-	info, err := os.Lstat(path)
+	of, err := durable.StampOf(path)
 	if err != nil {
 		return FileID{}
 	}
-	return FileID{info.Size(), info.ModTime().UnixNano()}
+	return FileID(of)
 }
 
 // highPath is where a serial is remembered beside unsigned/ZONE, which has that

@@ -37,11 +37,18 @@ func (t *Tree) orphans() []domain.Name {
 			add(file)
 		}
 	}
+	slices.SortFunc(out, domain.Name.Compare)
 	return out
 }
 
+// fileNames are the regular files in a directory, in no order.
 func fileNames(dir string) []string {
-	entries, err := os.ReadDir(dir)
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
 	if err != nil {
 		return nil
 	}

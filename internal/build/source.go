@@ -2,6 +2,7 @@ package build
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -109,7 +111,7 @@ func (t *Tree) loadSources(z *config.Zone) *sources {
 	for _, f := range s.fragments {
 		files = append(files, f.Files...)
 	}
-	s.input = t.inputDigest(z, files)
+	s.input = t.inputDigest(z, files, nil)
 	return s
 }
 
@@ -171,18 +173,28 @@ func (t *Tree) private(path string) bool {
 
 // quickInput is the input digest by raw reads, without parsing. It is not ok
 // when a file cannot be read or includes others: then loadSources has to tell.
-func (t *Tree) quickInput(z *config.Zone) (digest [sha256.Size]byte, ok bool) {
+// Files that fit are read into buf.
+func (t *Tree) quickInput(z *config.Zone, buf []byte) (digest [sha256.Size]byte, ok bool) {
 	if t.kept != nil || z.Policy.DSFromChild {
 		s := t.loadSources(z)
 		return s.input, !s.absent && (t.kept == nil || !s.faults.HasErrors())
 	}
-	var files []zone.Source
-	for _, name := range append([]string{z.SOA}, z.Primary...) {
-		src, err := zone.ReadFile(t.files, name)
+	files := make([]zone.Source, 0, 8)
+	file := func(name string) bool {
+		src, err := t.peek(name, buf)
 		if err != nil || primary.HasInclude(src) {
-			return digest, false
+			return false
 		}
 		files = append(files, zone.Source{Name: name, Digest: sha256.Sum256(src)})
+		return true
+	}
+	if !file(z.SOA) {
+		return digest, false
+	}
+	for _, name := range z.Primary {
+		if !file(name) {
+			return digest, false
+		}
 	}
 	for _, extra := range t.Extras {
 		fragments, _ := extra(z.Name, nil)
@@ -190,21 +202,75 @@ func (t *Tree) quickInput(z *config.Zone) (digest [sha256.Size]byte, ok bool) {
 			files = append(files, f.Files...)
 		}
 	}
-	return t.inputDigest(z, files), true
+	return t.inputDigest(z, files, buf), true
+}
+
+// peek is zone.ReadFile of a source, sooner if it is small, no link and in one of
+// the directories that most are in.
+func (t *Tree) peek(name string, buf []byte) ([]byte, error) {
+	dir, base := path.Split(name)
+	if d := t.sourceDirs[path.Clean(dir)]; d != nil && buf != nil {
+		if n, of, err := durable.PeekAt(d, base, buf); err == nil && int64(n) == of.Size {
+			return buf[:n], nil
+		}
+	}
+	return zone.ReadFile(t.files, name)
+}
+
+// openSources opens the directories of some zones' sources for peek, until
+// closeSources: soon, as another may stand there then. What is in one that cannot
+// be opened is read by its name, which tells why.
+func (t *Tree) openSources(zones []*config.Zone) {
+	t.sourceDirs = map[string]*os.File{}
+	for _, z := range zones {
+		for k := range 1 + len(z.Primary) {
+			name := z.SOA
+			if k > 0 {
+				name = z.Primary[k-1]
+			}
+			dir := path.Dir(name)
+			if _, known := t.sourceDirs[dir]; known || len(t.sourceDirs) == maxSourceDirs {
+				continue
+			}
+			t.sourceDirs[dir] = nil
+			if filepath.IsAbs(dir) {
+				continue
+			}
+			real, err := t.files.resolve(dir)
+			if err != nil || t.private(real) {
+				continue
+			}
+			if d, err := t.root.Open(real); err == nil {
+				t.sourceDirs[dir] = d
+			}
+		}
+	}
+}
+
+// maxSourceDirs is how many directories of sources are kept open at a time.
+const maxSourceDirs = 32
+
+func (t *Tree) closeSources() {
+	for _, d := range t.sourceDirs {
+		if d != nil {
+			d.Close()
+		}
+	}
+	t.sourceDirs = nil
 }
 
 // inputDigest covers everything that a published file is a function of, but
 // for the previous file and the clock.
-func (t *Tree) inputDigest(z *config.Zone, files []zone.Source) [sha256.Size]byte {
-	h := sha256.New()
-	fmt.Fprintf(h, "input 1\n%s\n%s\n", z.Name, z.Policy)
+func (t *Tree) inputDigest(z *config.Zone, files []zone.Source, buf []byte) [sha256.Size]byte {
+	text := fmt.Appendf(make([]byte, 0, 2<<10), "input 1\n%s\n%s\n", z.Name, z.Policy)
 	for _, f := range files {
-		fmt.Fprintf(h, "file %q %x\n", f.Name, f.Digest)
+		text = append(strconv.AppendQuote(append(text, "file "...), f.Name), ' ')
+		text = append(hex.AppendEncode(text, f.Digest[:]), '\n')
 	}
 	if z.Policy.Sign == config.SignTrue {
-		t.digestKeys(h, z.Name)
+		text = t.appendKeys(text, z.Name, buf)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return sha256.Sum256(text)
 }
 
 // notMounted names the configured sources whose marker file is absent: an

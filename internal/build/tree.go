@@ -9,10 +9,11 @@ package build
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -32,6 +33,8 @@ type Tree struct {
 	root  *os.Root
 	files treeFS
 	keys  *dnssec.KeyDir // listed once per pass
+
+	sourceDirs map[string]*os.File // open for a while, by path; nil: not to be used
 
 	challenges *challenges // read once per pass
 	hostKeys   *sshfp.Set  // likewise
@@ -123,16 +126,35 @@ func (t *Tree) outputMode() durable.Options {
 // stateMode lets others read the state, which holds no secret, and nobody write it.
 func (t *Tree) stateMode() durable.Options { return durable.Options{Mode: 0o644} }
 
-// digestKeys covers the key files of a zone: their public parts and lives, and
-// whether the private part is there.
-func (t *Tree) digestKeys(w io.Writer, apex domain.Name) {
+// appendKeys appends what tells the key files of a zone from others: digests of
+// their public parts and lives, and whether the private part is there.
+// Files that fit are read into buf.
+func (t *Tree) appendKeys(text []byte, apex domain.Name, buf []byte) []byte {
 	for _, f := range t.keys.Files(apex) {
-		fmt.Fprintln(w, "key", f.Base)
+		base := filepath.Join(t.Config.Paths.Keys, f.Base)
+		text = append(append(append(text, "key "...), f.Base...), '\n')
 		for _, ext := range []string{".key", ".state"} {
-			b, _, err := durable.ReadFile(filepath.Join(t.Config.Paths.Keys, f.Base+ext), 1<<20)
-			fmt.Fprintf(w, "%s %x %v\n", ext, sha256.Sum256(b), err == nil)
+			b, err := readSmall(base+ext, buf)
+			sum := sha256.Sum256(b)
+			text = hex.AppendEncode(append(append(text, ext...), ' '), sum[:])
+			text = append(strconv.AppendBool(append(text, ' '), err == nil), '\n')
 		}
-		id := fileID(filepath.Join(t.Config.Paths.Keys, f.Base+".private"))
-		fmt.Fprintln(w, "private", id != FileID{}, id.Size)
+		id := fileID(base + ".private")
+		text = strconv.AppendBool(append(text, "private "...), id != FileID{})
+		text = append(strconv.AppendInt(append(text, ' '), id.Size, 10), '\n')
 	}
+	return text
+}
+
+// maxSmall bounds what readSmall reads, in octets.
+const maxSmall = 1 << 20
+
+// readSmall is durable.ReadFile, into buf if the file fits.
+func readSmall(path string, buf []byte) ([]byte, error) {
+	n, of, err := durable.Peek(path, buf)
+	if err == nil && int64(n) == of.Size {
+		return buf[:n], nil
+	}
+	b, _, err := durable.ReadFile(path, maxSmall)
+	return b, err
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,30 +36,45 @@ type KeyDir struct {
 // that are no key's are passed over.
 func ScanKeys(dir string) (*KeyDir, error) {
 	d := &KeyDir{dir: dir, files: map[domain.Name][]KeyFile{}, loose: map[domain.Name][]KeyFile{}}
-	entries, err := os.ReadDir(dir)
+	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list the keys: %w", err)
 	}
-	exists := map[string]bool{}
-	for _, e := range entries { // in the order of their names, so .key before the others
-		ext := filepath.Ext(e.Name())
-		d.private = d.private || ext == ".private"
-		base := strings.TrimSuffix(e.Name(), ext)
-		if ext != ".key" && ext != ".private" && ext != ".state" || exists[base] {
-			continue
+	defer f.Close()
+	names, err := f.Readdirnames(-1) // sorted below, where there is little to sort
+	if err != nil {
+		return nil, fmt.Errorf("list the keys: %w", err)
+	}
+	exists := make(map[string]bool, len(names)/3)
+	add := func(to map[domain.Name][]KeyFile, base string) {
+		if exists[base] {
+			return
 		}
-		apex, f, ok := parseKeyBase(base)
-		if !ok {
-			continue
+		if apex, f, ok := parseKeyBase(base); ok {
+			exists[base] = true
+			to[apex] = append(to[apex], f)
 		}
-		exists[base] = true
-		if ext == ".key" {
-			d.files[apex] = append(d.files[apex], f)
-		} else {
-			d.loose[apex] = append(d.loose[apex], f)
+	}
+	for _, name := range names {
+		if base, ok := strings.CutSuffix(name, ".key"); ok {
+			add(d.files, base)
+		}
+	}
+	for _, name := range names {
+		switch ext := filepath.Ext(name); ext {
+		case ".private":
+			d.private = true
+			fallthrough
+		case ".state":
+			add(d.loose, strings.TrimSuffix(name, ext))
+		}
+	}
+	for _, list := range []map[domain.Name][]KeyFile{d.files, d.loose} {
+		for _, keys := range list {
+			slices.SortFunc(keys, func(a, b KeyFile) int { return strings.Compare(a.Base, b.Base) })
 		}
 	}
 	return d, nil
