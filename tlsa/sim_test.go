@@ -99,6 +99,7 @@ type serverLog struct {
 type simServer struct {
 	log        []serverLog
 	slow       int64 // longest time a transfer takes
+	claim      int64 // what the SOA record says of that; lowered, it is true only later
 	unseen     bool  // the builder cannot reach it
 	regressing bool
 }
@@ -110,8 +111,10 @@ type hostLog struct {
 }
 
 type simHost struct {
-	log    []hostLog
+	logs   [][]hostLog // by line of the map
 	unseen bool
+	gone   int64 // when the address left the zone; 0 = it has not
+	late   int64 // longest time until all servers know that
 }
 
 // content of a file of certs/: a key, or one of these.
@@ -142,14 +145,17 @@ type simulation struct {
 
 	versions []rrsetVersion
 	state    State
-	line     Line
-	live     int // contents of the files
-	next     int
-	down     bool  // the builder does not run
-	clock    bool  // the servers are not asked
-	back     int64 // the builder's clock is behind by
-	busy     bool  // the operator rolls a key
-	fresh    int   // number of the next key that is made
+	lines    []Line // one, or one for RSA and one for ECDSA
+	live     []int  // contents of their files
+	next     []int
+	stay     int64  // TTL of the address records
+	deaf     bool   // no resolver answers any more
+	refused  bool   // nothing is published
+	down     bool   // the builder does not run
+	clock    bool   // the servers are not asked
+	back     int64  // the builder's clock is behind by
+	busy     []bool // the operator rolls a key
+	fresh    int    // number of the next key that is made
 	tick     int64
 	idle     int            // passes without an event
 	plan     int            // number of the planned pass
@@ -158,9 +164,16 @@ type simulation struct {
 }
 
 func newSimulation(t *testing.T, seed uint64, mutant mutation) *simulation {
-	s := &simulation{t: t, r: rand.New(rand.NewPCG(seed, 6)), mutant: mutant, next: absent, counts: map[string]int{}}
-	s.line = Line{Pos: diag.Pos{File: "certs.map", Line: 1, Column: 1}, Service: Service{domain.MustParse("h.example"), 25, "tcp"}, CertFile: "c", Next: "n", Kind: DefaultKind, TTL: s.someTTL()}
-	s.line.Owner, _ = s.line.Service.Owner()
+	s := &simulation{t: t, r: rand.New(rand.NewPCG(seed, 6)), mutant: mutant, counts: map[string]int{}}
+	line := Line{Pos: diag.Pos{File: "certs.map", Line: 1, Column: 1}, Service: Service{domain.MustParse("h.example"), 25, "tcp"}, CertFile: "c", Next: "n", Kind: DefaultKind, TTL: s.someTTL()}
+	line.Owner, _ = line.Service.Owner()
+	s.lines = []Line{line}
+	if s.r.IntN(3) == 0 {
+		line.Pos.Line, line.CertFile, line.Next = 2, "c2", "n2"
+		s.lines = append(s.lines, line)
+		s.counts["two lines"]++
+	}
+	s.stay = int64(s.someTTL())
 	s.tick = []int64{600, simHour, simHour, 3 * simHour, 3 * simHour, 6 * simHour, 6 * simHour, 12 * simHour}[s.r.IntN(8)]
 	s.versions = []rrsetVersion{{ttl: 900}}
 	for i := range 1 + s.r.IntN(3) {
@@ -168,17 +181,27 @@ func newSimulation(t *testing.T, seed uint64, mutant mutation) *simulation {
 		if i > 0 {
 			v.slow = 60 + s.r.Int64N([]int64{600, simDay, 5 * simDay}[s.r.IntN(3)])
 		}
+		v.claim = v.slow
 		s.servers = append(s.servers, v)
 	}
 	s.clock = s.r.IntN(5) == 0
-	s.live = s.newKey()
+	for range s.lines {
+		s.live, s.next, s.busy = append(s.live, s.newKey()), append(s.next, absent), append(s.busy, false)
+	}
 	for range 1 + s.r.IntN(3) {
-		s.hosts = append(s.hosts, &simHost{log: []hostLog{{0, s.live, false}}})
+		h := &simHost{}
+		for _, key := range s.live {
+			h.logs = append(h.logs, []hostLog{{0, key, false}})
+		}
+		s.hosts = append(s.hosts, h)
 	}
 	if s.r.IntN(4) == 0 { // the first certificate that is found is another one
-		right := s.live
-		s.live = s.newKey()
-		s.after(simDay, func() { s.live = right })
+		right := s.live[0]
+		s.live[0] = s.newKey()
+		s.after(simDay, func() { s.live[0] = right })
+	}
+	if s.r.IntN(6) == 0 {
+		s.after(s.r.Int64N(300*simDay), func() { s.deaf = true; s.counts["no resolver"]++ })
 	}
 	return s
 }
@@ -213,13 +236,21 @@ func (s *simulation) file(content int) FileKey {
 	return s.keys[content]
 }
 
-// propagate is the longest that a zone is on its way.
+// propagate is the longest that a zone is on its way, as its SOA record has it.
 func (s *simulation) propagate() time.Duration {
 	slowest := int64(0)
 	for _, v := range s.servers {
-		slowest = max(slowest, v.slow)
+		slowest = max(slowest, v.claim)
 	}
 	return time.Duration(slowest+1) * time.Second
+}
+
+// used is until when clients come to an address.
+func (s *simulation) used(h *simHost) int64 {
+	if h.gone == 0 {
+		return simYear + 100*simDay
+	}
+	return h.gone + s.stay + h.late
 }
 
 // soon plans the next pass. While nothing happens they are rarer, for speed; an
@@ -255,12 +286,12 @@ func (v *simServer) take(now int64, version int) {
 	}
 }
 
-func (v *simHost) key() int { return v.log[len(v.log)-1].key }
+func (v *simHost) key(line int) int { return v.logs[line][len(v.logs[line])-1].key }
 
-func (s *simulation) deploy(h *simHost, key int, surprise bool) {
-	if h.key() != key {
+func (s *simulation) deploy(h *simHost, line, key int, surprise bool) {
+	if h.gone == 0 && h.key(line) != key {
 		s.idle = 0
-		h.log = append(h.log, hostLog{s.now, key, surprise})
+		h.logs[line] = append(h.logs[line], hostLog{s.now, key, surprise})
 	}
 }
 
@@ -269,8 +300,11 @@ func address(kind byte, i int) netip.AddrPort {
 }
 
 func (s *simulation) observe() Observed {
-	o := Observed{ServersKnown: s.r.IntN(20) > 0, HostsKnown: s.r.IntN(20) > 0}
+	o := Observed{ServersKnown: s.r.IntN(20) > 0 && !s.deaf, HostsKnown: s.r.IntN(20) > 0, HostTTL: uint32(s.stay)}
 	for i, v := range s.servers {
+		if s.deaf && i > 0 { // the configured address is that of the first
+			break
+		}
 		seen := ServerSeen{Addr: address(2, i)}
 		if !v.unseen && !s.clock {
 			version := s.versions[v.serves()]
@@ -279,9 +313,15 @@ func (s *simulation) observe() Observed {
 		o.Servers = append(o.Servers, seen)
 	}
 	for i, h := range s.hosts {
+		if h.gone > 0 {
+			continue
+		}
 		seen := HostSeen{Addr: address(3, i)}
 		if !h.unseen {
-			seen.Reach, seen.At, seen.Chains = Answered, instant(s.now-s.back), s.chains[h.key()]
+			seen.Reach, seen.At = Answered, instant(s.now-s.back)
+			for line := range s.lines {
+				seen.Chains = append(seen.Chains, s.chains[h.key(line)]...)
+			}
 		}
 		o.Hosts = append(o.Hosts, seen)
 	}

@@ -27,31 +27,42 @@ func (s *simulation) violation() string {
 		}
 	}
 	for hi, h := range s.hosts {
-		for i, l := range h.log {
-			until := int64(math.MaxInt64)
-			if i+1 < len(h.log) {
-				until = h.log[i+1].from
-			}
-			// A client that asked before everywhere has no right to a surprise.
-			everywhere := int64(math.MinInt64)
-			if l.surprise {
-				everywhere = s.everywhere(ok, l.key, l.from)
-			}
-			for si, server := range s.servers {
-				for j, given := range server.log {
-					end := int64(simYear)
-					if j+1 < len(server.log) {
-						end = server.log[j+1].from
-					}
-					asked := max(given.from, everywhere) // earliest; the latest is before end
-					ttl := s.versions[given.version].ttl
-					if ok[[2]int{given.version, l.key}] || asked >= end || end-1+ttl < l.from || asked >= until {
-						continue
-					}
-					return fmt.Sprintf("address %d serves key %d (surprise %t) from second %d to %d; server %d gave version %d (TTL %d), which does not match, from %d to %d",
-						hi, l.key, l.surprise, l.from, until, si, given.version, ttl, given.from, end)
+		for _, log := range h.logs {
+			for i, l := range log {
+				until := s.used(h)
+				if i+1 < len(log) {
+					until = log[i+1].from
+				}
+				if v := s.failure(ok, l, until); v != "" {
+					return fmt.Sprintf("address %d %s", hi, v)
 				}
 			}
+		}
+	}
+	return ""
+}
+
+// failure is the first client that fails at an address that serves a key until
+// some second.
+func (s *simulation) failure(ok map[[2]int]bool, l hostLog, until int64) string {
+	// A client that asked before everywhere has no right to a surprise.
+	everywhere := int64(math.MinInt64)
+	if l.surprise {
+		everywhere = s.everywhere(ok, l.key, l.from)
+	}
+	for si, server := range s.servers {
+		for j, given := range server.log {
+			end := int64(simYear)
+			if j+1 < len(server.log) {
+				end = server.log[j+1].from
+			}
+			asked := max(given.from, everywhere) // earliest; the latest is before end
+			ttl := s.versions[given.version].ttl
+			if ok[[2]int{given.version, l.key}] || asked >= end || end-1+ttl < l.from || asked >= until {
+				continue
+			}
+			return fmt.Sprintf("serves key %d (surprise %t) from second %d to %d; server %d gave version %d (TTL %d), which does not match, from %d to %d",
+				l.key, l.surprise, l.from, until, si, given.version, ttl, given.from, end)
 		}
 	}
 	return ""
@@ -128,7 +139,7 @@ func TestSimulatedYear(t *testing.T) {
 		t.Logf("%8d %s", total[k], k)
 	}
 	for _, k := range []string{
-		"announced", "surprise", "broken", "hostile", "rolled back in time", "regressed", "retired", "guarded",
+		"announced", "surprise", "broken", "hostile", "rolled back in time", "regressed", "retired", "guarded", "two lines", "no resolver", "refused", "address gone", "address new", "SOA lowered", "SOA raised",
 		"phase new", "phase steady", "phase publishing", "phase waiting", "phase ready", "phase mixed", "phase live", "phase withdraw",
 	} {
 		if total[k] == 0 && !testing.Short() {
@@ -172,7 +183,12 @@ func TestSimulationFails(t *testing.T) {
 				in.State.Records[i].Promised = false
 			}
 		}},
-		"the clock is believed": {in: func(in *Input) { in.State.Clock = time.Time{} }},
+		"servers that answer are all there are": {in: func(in *Input) { in.Observed.ServersKnown = true }},
+		"an address that is gone is forgotten": {in: func(in *Input) {
+			in.State.Hosts = slices.DeleteFunc(slices.Clone(in.State.Hosts), func(v HostSight) bool { return !v.Gone.IsZero() })
+		}},
+		"the SOA record of before is forgotten": {in: func(in *Input) { in.State.Ways = nil }},
+		"the clock is believed":                 {in: func(in *Input) { in.State.Clock = time.Time{} }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(400) {

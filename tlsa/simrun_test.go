@@ -18,14 +18,14 @@ func (s *simulation) pass() {
 	}
 	v := s.versions[s.published()]
 	in := Input{
-		Group: Group{s.line.Service, s.line.Owner, []Line{s.line}}, Keys: []Keys{{s.file(s.live), s.file(s.next)}},
+		Group:     Group{s.lines[0].Service, s.lines[0].Owner, slices.Clone(s.lines)},
 		Published: Published{v.records, uint32(v.ttl), true}, State: s.state, Observed: s.observe(), Params: DefaultParams(), Now: instant(s.now - s.back),
 	}
-	in.Params.Jitter = time.Minute
-	if in.Params.Clock = s.clock; s.clock {
-		in.Params.Propagate = s.propagate()
+	for i := range s.lines {
+		in.Keys = append(in.Keys, Keys{s.file(s.live[i]), s.file(s.next[i])})
 	}
-	if s.state.Phase == PhaseMixed && !s.busy && s.r.IntN(20) == 0 && s.allHave(s.live) {
+	in.Params.Jitter, in.Params.Clock, in.Params.Propagate = time.Minute, s.clock, s.propagate()
+	if s.state.Phase == PhaseMixed && !slices.Contains(s.busy, true) && s.r.IntN(20) == 0 && s.allHave() {
 		in.Marks.Retire = true // the operator knows that no host needs the others
 		s.counts["retired"]++
 	}
@@ -51,7 +51,7 @@ func (s *simulation) pass() {
 	if len(set.Records) == 0 && len(v.records) > 0 {
 		s.t.Fatalf("second %d: all records withdrawn", s.now)
 	}
-	if (!slices.Equal(set.Records, v.records) || int64(set.TTL) != v.ttl) && len(set.Records) > 0 && s.r.IntN(30) > 0 { // or the zone has another fault
+	if (!slices.Equal(set.Records, v.records) || int64(set.TTL) != v.ttl) && len(set.Records) > 0 && !s.refused && s.r.IntN(30) > 0 { // or the zone has another fault
 		s.publish(rrsetVersion{set.Records, int64(set.TTL)})
 	}
 	s.operate(set)
@@ -81,26 +81,38 @@ func (s *simulation) publish(v rrsetVersion) {
 	}
 }
 
-func (s *simulation) allHave(key int) bool {
-	return !slices.ContainsFunc(s.hosts, func(h *simHost) bool { return h.key() != key })
+// allHave reports whether no address that clients come to needs another key than
+// those in the files.
+func (s *simulation) allHave() bool {
+	return !slices.ContainsFunc(s.hosts, func(h *simHost) bool {
+		for line, key := range s.live {
+			if h.key(line) != key && s.now < s.used(h) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // operate deploys the next key when the step says that it may be.
 func (s *simulation) operate(set Set) {
-	if s.busy || !set.Ready || s.next < 0 || s.next == s.live || s.r.IntN(4) == 0 {
-		return
-	}
-	s.counts["announced"]++
-	s.rollOut(s.next, false)
-	s.live, s.next = s.next, absent
-	if s.r.IntN(2) == 0 {
-		s.next = s.newKey()
+	for line := range s.lines {
+		next := s.next[line]
+		if s.busy[line] || !set.Ready || next < 0 || next == s.live[line] || s.r.IntN(4) == 0 {
+			continue
+		}
+		s.counts["announced"]++
+		s.rollOut(line, next, false)
+		s.live[line], s.next[line] = next, absent
+		if s.r.IntN(2) == 0 {
+			s.next[line] = s.newKey()
+		}
 	}
 }
 
 // rollOut brings a key to all addresses of the host, to some of them late.
-func (s *simulation) rollOut(key int, surprise bool) {
-	s.busy = true
+func (s *simulation) rollOut(line, key int, surprise bool) {
+	s.busy[line] = true
 	last := int64(0)
 	for _, h := range s.hosts {
 		delay := int64(0)
@@ -108,26 +120,26 @@ func (s *simulation) rollOut(key int, surprise bool) {
 			delay = s.r.Int64N([]int64{simHour, simDay, 40 * simDay}[s.r.IntN(3)])
 		}
 		last = max(last, delay)
-		s.after(delay, func() { s.deploy(h, key, surprise) })
+		s.after(delay, func() { s.deploy(h, line, key, surprise) })
 	}
-	s.after(last+1, func() { s.busy = false })
+	s.after(last+1, func() { s.busy[line] = false })
 	if s.r.IntN(10) == 0 {
-		s.after(s.tick+1, func() { s.rollBack(key) })
+		s.after(s.tick+1, func() { s.rollBack(line, key) })
 	}
 }
 
 // rollBack writes over a key that is being rolled out with the one that a host
 // still serves.
-func (s *simulation) rollBack(key int) {
-	old := s.hosts[s.r.IntN(len(s.hosts))].key()
-	if s.live != key || old == key {
+func (s *simulation) rollBack(line, key int) {
+	old := s.hosts[s.r.IntN(len(s.hosts))].key(line)
+	if s.live[line] != key || old == key {
 		return
 	}
-	s.live = old
+	s.live[line] = old
 	s.counts["rolled back in time"]++
 	s.after(1+s.r.Int64N(5*simDay), func() {
-		if s.live == old {
-			s.live = key
+		if s.live[line] == old {
+			s.live[line] = key
 		}
 	})
 }
@@ -149,23 +161,24 @@ func (s *simulation) trouble() {
 	s.idle = 0
 	s.soon()
 	span := 1 + s.r.Int64N([]int64{2 * simHour, 2 * simDay, 10 * simDay}[s.r.IntN(3)])
-	file := &s.live
+	line := s.r.IntN(len(s.lines))
+	file := &s.live[line]
 	if s.r.IntN(2) == 0 {
-		file = &s.next
+		file = &s.next[line]
 	}
-	names := []string{"same key", "next", "next", "next", "surprise", "broken", "hostile", "rolled back", "TTL", "TTL", "down", "state lost", "server unseen", "host unseen", "regress", "clock", "digest"}
+	names := []string{"same key", "next", "next", "next", "surprise", "broken", "hostile", "rolled back", "TTL", "TTL", "down", "state lost", "server unseen", "host unseen", "regress", "clock", "digest", "refused", "address", "SOA"}
 	name := names[s.r.IntN(len(names))]
 	s.counts[name]++
 	switch name {
 	case "next":
-		if s.next == absent {
-			s.next = s.newKey()
+		if s.next[line] == absent {
+			s.next[line] = s.newKey()
 		}
 	case "surprise":
-		if !s.busy {
+		if !s.busy[line] {
 			key := s.newKey()
-			s.live = key
-			s.rollOut(key, true)
+			s.live[line] = key
+			s.rollOut(line, key, true)
 		}
 	case "broken", "hostile", "rolled back":
 		was, is := *file, garbage
@@ -184,7 +197,7 @@ func (s *simulation) trouble() {
 			}
 		})
 	case "TTL":
-		s.line.TTL = s.someTTL()
+		s.lines[line].TTL = s.someTTL()
 	case "down":
 		s.down = true
 		s.after(s.r.Int64N(7*simDay), func() { s.down = false })
@@ -211,8 +224,55 @@ func (s *simulation) trouble() {
 			s.after(min(span, s.passed+s.back-s.now), func() { s.back = 0 })
 		}
 	case "digest":
-		s.line.Kind.MatchingType = SHA256 + SHA512 - s.line.Kind.MatchingType
+		s.lines[line].Kind.MatchingType = SHA256 + SHA512 - s.lines[line].Kind.MatchingType
+	case "refused":
+		s.refused = true
+		s.after(span, func() { s.refused = false })
+	case "address":
+		s.readdress()
+	case "SOA":
+		s.resize(s.servers[s.r.IntN(len(s.servers))])
 	}
+}
+
+// readdress takes an address out of the zone, with whatever it serves, or puts a
+// new one into it.
+func (s *simulation) readdress() {
+	stay := slices.DeleteFunc(slices.Clone(s.hosts), func(h *simHost) bool { return h.gone > 0 })
+	like := stay[s.r.IntN(len(stay))]
+	switch {
+	case len(stay) > 1 && s.r.IntN(2) == 0:
+		like.gone = s.now
+		for _, v := range s.servers {
+			like.late = max(like.late, v.slow, v.claim)
+		}
+		s.counts["address gone"]++
+	case len(s.hosts) < 10:
+		h := &simHost{}
+		for _, log := range like.logs {
+			last := log[len(log)-1]
+			h.logs = append(h.logs, []hostLog{{s.now, last.key, last.surprise}})
+		}
+		s.hosts = append(s.hosts, h)
+		s.counts["address new"]++
+	}
+}
+
+// resize changes what the SOA record says of the longest way to a server. One
+// that has the old record goes by that.
+func (s *simulation) resize(v *simServer) {
+	if v == s.servers[0] || v.slow != v.claim {
+		return
+	}
+	was := v.claim
+	v.claim = 60 + s.r.Int64N([]int64{600, simDay, 5 * simDay}[s.r.IntN(3)])
+	if v.claim >= was {
+		v.slow = v.claim
+		s.counts["SOA raised"]++
+		return
+	}
+	s.counts["SOA lowered"]++
+	s.after(was, func() { v.slow = v.claim })
 }
 
 // regress makes a server go back to an older version while a next key is on
@@ -221,7 +281,7 @@ func (s *simulation) trouble() {
 func (s *simulation) regress() {
 	v := s.servers[s.r.IntN(len(s.servers))]
 	version := s.versions[v.serves()]
-	if s.state.Phase != PhasePublishing && s.state.Phase != PhaseWaiting || v.unseen || s.down || s.busy || len(s.servers) == 1 || v == s.servers[0] || s.clock {
+	if s.state.Phase != PhasePublishing && s.state.Phase != PhaseWaiting || v.unseen || s.down || slices.Contains(s.busy, true) || len(s.servers) == 1 || v == s.servers[0] || s.clock || s.deaf {
 		return
 	}
 	for old := v.serves() - 1; old > 0; old-- {
@@ -237,7 +297,14 @@ func (s *simulation) regress() {
 }
 
 func (s *simulation) allMatched(v rrsetVersion) bool {
-	return !slices.ContainsFunc(s.hosts, func(h *simHost) bool { return !accepts(v, s.chains[h.key()][0]) })
+	return !slices.ContainsFunc(s.hosts, func(h *simHost) bool {
+		for line := range s.lines {
+			if !accepts(v, s.chains[h.key(line)][0]) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // accepts reports whether all kinds of clients take a chain by an RRset: those

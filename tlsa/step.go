@@ -159,13 +159,17 @@ func (s *stepper) tick() {
 
 // readFiles turns the files' keys into records.
 func (s *stepper) readFiles() {
+	for _, l := range s.Group.Lines {
+		if !l.Broken {
+			s.kinds = append(s.kinds, l.Kind)
+		}
+	}
 	for i := range s.Group.Lines {
 		l, k := &s.Group.Lines[i], s.Keys[i]
 		if l.Broken {
 			s.broken, s.nextBroken = true, true // the map's own faults tell why
 			continue
 		}
-		s.kinds = append(s.kinds, l.Kind)
 		if r, err := recordOf(l.Kind, k.Live); err != nil {
 			s.broken = true
 			s.warnf(l, "tlsa-file", "%s: %s; what is published stays", l.CertFile, err)
@@ -206,7 +210,7 @@ func recordOf(kind Kind, k FileKey) (Record, error) {
 }
 
 // siblings is a record together with those of the same key in the other digests
-// that stand at the owner. A client may use either the strongest digest it
+// that stand at the owner, or that another line brings there. A client may use either the strongest digest it
 // knows or SHA-256 only, so in each digest all keys stand or none (RFC 7671
 // §8.3, §9): a digest is new only when all keys that are published are known.
 func (s *stepper) siblings(r Record, m *Material) []Record {
@@ -217,6 +221,7 @@ func (s *stepper) siblings(r Record, m *Material) []Record {
 	other := r.Kind
 	other.MatchingType = SHA256 + SHA512 - r.MatchingType
 	here, there := s.hasKind(r.Kind), s.hasKind(other)
+	there = there || slices.Contains(s.kinds, other) && s.allKnown(r.Kind)
 	if !there {
 		return out
 	}

@@ -465,6 +465,33 @@ func TestManyKeys(t *testing.T) {
 	})
 }
 
+// TestDigestOfALine: a digest that one of two lines asks for is published for the
+// keys of both, at once: clients that know it go by that alone.
+func TestDigestOfALine(t *testing.T) {
+	sha512 := Kind{DANEEE, SPKI, SHA512}
+	s := newStory(t, Line{}, Line{})
+	s.in.Keys[1] = Keys{s.keys["B"], s.keys["gone"]}
+	s.serves = [2]string{"A+B", "A+B"}
+	s.step(0)
+	s.in.Group.Lines[1].Kind = sha512
+	s.step(time.Minute)
+	s.in.Group.Lines[1].Kind = DefaultKind
+	s.step(time.Minute)
+	s.step(2 * time.Hour)
+	brief(s)
+	s.want(`
+		new: A B
+		new: A A(3 1 2) B B(3 1 2)
+		live: A A(3 1 2) B B(3 1 2)
+		withdraw: A B`)
+	s = newStory(t, Line{}, Line{Kind: sha512})
+	s.in.Keys[1] = Keys{s.keys["B"], s.keys["gone"]}
+	s.serves = [2]string{"A+B", "A+B"}
+	s.step(0)
+	brief(s)
+	s.want("new: A A(3 1 2) B B(3 1 2)")
+}
+
 // TestDigests: a change from SHA-256 to SHA-512 never leaves a client, of those
 // that know both or of those that know one, with a digest of other keys only.
 func TestDigests(t *testing.T) {
