@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"zonebuild/internal/dane"
@@ -80,7 +81,7 @@ func others(t *testing.T, l *daneLab) []other {
 	}
 	if program, err := exec.LookPath("posttls-finger"); err == nil { // of Postfix: its package wants to be the mail server
 		list = append(list, other{"posttls-finger", func(t *testing.T, c *daneCase, _ *dane.Report) (bool, bool, string) {
-			args := []string{"env", "MAIL_CONFIG=" + l.dir + "/postfix", program, "-c", "-l", "dane-only", "-t", "5", "-T", "1", "-F", l.caFile}
+			args := []string{"env", "MAIL_CONFIG=" + l.dir + "/postfix", program, "-c", "-l", "dane-only", "-t", "3", "-T", "1", "-F", l.caFile}
 			if !slices.Contains(c.args, "smtp") {
 				args = append(args, "-w") // TLS at once
 			}
@@ -103,28 +104,34 @@ func TestBesideOthers(t *testing.T) {
 	}
 	tools := others(t, l)
 	documented := differences(t)
+	var mu sync.Mutex
 	said, count := map[string]int{}, 0
-	for i := range cases {
-		c := &cases[i]
-		t.Run(c.title(), func(t *testing.T) {
-			code, out, _ := invoke(t, l.args(append([]string{c.full(), fmt.Sprint(l.port), "--json"}, c.args...)...)...)
-			var r dane.Report
-			if err := json.Unmarshal([]byte(out), &r); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-			for _, tool := range tools {
-				yes, asked, text := tool.ask(t, c, &r)
-				if !asked {
-					continue
+	t.Run("cases", func(t *testing.T) {
+		for i := range cases {
+			c := &cases[i]
+			t.Run(c.title(), func(t *testing.T) {
+				t.Parallel() // some tools wait for long
+				code, out, _ := invoke(t, l.args(append([]string{c.full(), fmt.Sprint(l.port), "--json"}, c.args...)...)...)
+				var r dane.Report
+				if err := json.Unmarshal([]byte(out), &r); err != nil {
+					t.Fatalf("%v: %s", err, out)
 				}
-				count++
-				if differs := yes != (code == 0); differs != slices.Contains(documented[c.title()], tool.name) {
-					t.Errorf("%s: %t, exit status of verify-dane %d; docs/dane.md lists %q\n%s", tool.name, yes, code, documented[c.title()], text)
+				for _, tool := range tools {
+					yes, asked, text := tool.ask(t, c, &r)
+					if !asked {
+						continue
+					}
+					if differs := yes != (code == 0); differs != slices.Contains(documented[c.title()], tool.name) {
+						t.Errorf("%s: %t, exit status of verify-dane %d; docs/dane.md lists %q\n%s", tool.name, yes, code, documented[c.title()], text)
+					}
+					mu.Lock()
+					count++
+					said[tool.name]++
+					mu.Unlock()
 				}
-				said[tool.name]++
-			}
-		})
-	}
+			})
+		}
+	})
 	for _, title := range slices.Sorted(maps.Keys(documented)) {
 		if !slices.ContainsFunc(cases, func(c daneCase) bool { return c.title() == title }) {
 			t.Errorf("docs/dane.md lists %q, which is no case", title)

@@ -19,6 +19,7 @@ type TLSOptions struct {
 	Certs      map[string][]tls.Certificate // SNI, in lower case → what it shows; "": to all others
 	SMTP       bool                         // it speaks SMTP first and starts TLS when it is asked to
 	Clear      func(c net.Conn) error       // another protocol before TLS; nil: none
+	Speak      string                       // likewise, one of Talks; "" = none
 	MinVersion uint16                       // of TLS; 0: TLS 1.0
 	MaxVersion uint16                       // of TLS; 0: the newest
 }
@@ -143,7 +144,7 @@ func (s *TLS) forget(c net.Conn) {
 // serve is one connection. That a client gives up is its own affair.
 func (s *TLS) serve(c net.Conn) {
 	c.SetDeadline(time.Now().Add(tlsTimeout))
-	if s.o.SMTP && startTLS(c) != nil || s.o.Clear != nil && s.o.Clear(c) != nil {
+	if s.o.SMTP && startTLS(c) != nil || s.o.Clear != nil && s.o.Clear(c) != nil || s.o.Speak != "" && speak(c, s.o.Speak) != nil {
 		return
 	}
 	server := tls.Server(c, &tls.Config{
