@@ -260,7 +260,7 @@ func (s *stepper) publishedAt(t *Tracked) time.Time {
 		switch {
 		case seen:
 			at, asked = latest(at, since), true
-		case !v.At.IsZero() && !slices.Contains(v.Records, t.Record): // it answered without
+		case !v.At.IsZero() && !s.counts(t.Record, v.Records): // it answered without
 			return time.Time{}
 		case !t.ByHand.IsZero():
 			at, asked = latest(at, t.ByHand), true

@@ -64,7 +64,7 @@ func (s *stepper) takeServers() {
 		for j := range s.st.Records {
 			t := &s.st.Records[j]
 			_, known := t.seenOn(o.Addr)
-			switch has := slices.Contains(o.Records, t.Record); {
+			switch has := s.counts(t.Record, o.Records); {
 			case has && !known:
 				t.Seen = append(t.Seen, ServerSince{o.Addr, s.now})
 			case !has:

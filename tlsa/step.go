@@ -72,7 +72,7 @@ func Step(in Input) (Set, State, diag.List) {
 }
 
 func step(in Input) (Set, State, diag.List) {
-	s := &stepper{Input: in, st: in.State.clone(), now: in.Now.UTC().Truncate(time.Second), nextOf: map[Record]string{}}
+	s := &stepper{Input: in, st: in.State.clone(), now: in.Now.UTC().Truncate(time.Second), nextOf: map[Record]string{}, twins: map[Record]Record{}}
 	s.tick()
 	s.readFiles()
 	s.takePublished()
@@ -104,6 +104,7 @@ type stepper struct {
 	next       []Record          // of all next= files, without those that are live
 	nextOf     map[Record]string // the CERTFILE of their line
 	staged     []Record          // of all next= files
+	twins      map[Record]Record // of the same key in the other digest
 	kinds      []Kind            // that the map asks for
 	hosts      []HostSight
 	broken     bool // a file or a line could not be read: nothing may go
@@ -164,6 +165,7 @@ func (s *stepper) readFiles() {
 			s.kinds = append(s.kinds, l.Kind)
 		}
 	}
+	s.findTwins()
 	for i := range s.Group.Lines {
 		l, k := &s.Group.Lines[i], s.Keys[i]
 		if l.Broken {
@@ -207,61 +209,6 @@ func recordOf(kind Kind, k FileKey) (Record, error) {
 		return Record{}, errors.New("usages 0 and 2 name the certificate of a CA, and this is none")
 	}
 	return Associate(kind, k.Material)
-}
-
-// siblings is a record together with those of the same key in the other digests
-// that stand at the owner, or that another line brings there. A client may use either the strongest digest it
-// knows or SHA-256 only, so in each digest all keys stand or none (RFC 7671
-// §8.3, §9): a digest is new only when all keys that are published are known.
-func (s *stepper) siblings(r Record, m *Material) []Record {
-	out := []Record{r}
-	if r.MatchingType == Full {
-		return out
-	}
-	other := r.Kind
-	other.MatchingType = SHA256 + SHA512 - r.MatchingType
-	here, there := s.hasKind(r.Kind), s.hasKind(other)
-	there = there || slices.Contains(s.kinds, other) && s.allKnown(r.Kind)
-	if !there {
-		return out
-	}
-	o, err := Associate(other, m)
-	if err != nil {
-		return out // cannot happen: the same data, hashed otherwise
-	}
-	if !here && !s.allKnown(other) {
-		s.warnf(nil, "tlsa-digest", "published as %s until the keys of the present records are gone: one digest for some of the keys only would break clients", other)
-		return []Record{o}
-	}
-	return append(out, o)
-}
-
-func (s *stepper) hasKind(k Kind) bool {
-	has := func(r Record) bool { return r.Kind == k }
-	return slices.ContainsFunc(s.Published.Records, has) || slices.ContainsFunc(s.st.Records, func(t Tracked) bool { return has(t.Record) })
-}
-
-// allKnown reports whether the key of each record of a kind is in a file now.
-func (s *stepper) allKnown(k Kind) bool {
-	known := func(r Record) bool {
-		for _, keys := range s.Keys {
-			for _, f := range []FileKey{keys.Live, keys.Next} {
-				if f.Material == nil {
-					continue
-				}
-				if o, err := Associate(k, f.Material); err == nil && o == r {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	for _, r := range s.Published.Records {
-		if r.Kind == k && !known(r) {
-			return false
-		}
-	}
-	return !slices.ContainsFunc(s.st.Records, func(t Tracked) bool { return t.Record.Kind == k && !known(t.Record) })
 }
 
 // judge warns of a certificate that is not what one would serve.

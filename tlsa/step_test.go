@@ -492,6 +492,43 @@ func TestDigestOfALine(t *testing.T) {
 	s.want("new: A A(3 1 2) B B(3 1 2)")
 }
 
+// TestDigestLags: a server that still shows the stronger digest, of other keys only,
+// has not got the next key: to clients that know that digest it is as if it lacked.
+func TestDigestLags(t *testing.T) {
+	for _, clock := range []bool{false, true} {
+		s := newStory(t, Line{Next: "n"})
+		s.in.Params.Clock = clock
+		// State lost, with a set of which nobody knows why it is so: B only as SHA-256.
+		a512, err := Associate(Kind{DANEEE, SPKI, SHA512}, s.keys["A"].Material)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.files("A", "B")
+		old := Published{Records: []Record{s.record("A"), a512, s.record("B")}, TTL: 3600, Confirmed: true}
+		s.published = old
+		s.shows = []*Published{&old, &old}
+		set := s.step(0, 0) // the second server lags from here on
+		for range 3 {
+			set = s.step(200*24*time.Hour, 0)
+		}
+		if !clock && set.Ready {
+			t.Errorf("ready, with a server that shows %v", s.shows[1].Records)
+		}
+		for range 3 { // the old version is published again, as a refused zone does
+			s.published = old
+			set = s.step(200*24*time.Hour, 0)
+		}
+		if set.Ready {
+			t.Errorf("clock %t: ready, although it is not published", clock)
+		}
+		s.step(time.Minute)
+		s.step(time.Minute)
+		if s.step(3 * 24 * time.Hour); !strings.Contains(s.said[len(s.said)-1], "READY") {
+			t.Errorf("clock %t: %s", clock, s.said[len(s.said)-1])
+		}
+	}
+}
+
 // TestDigests: a change from SHA-256 to SHA-512 never leaves a client, of those
 // that know both or of those that know one, with a digest of other keys only.
 func TestDigests(t *testing.T) {

@@ -46,7 +46,10 @@ func (s *stepper) way() time.Duration {
 func (s *stepper) takeConfirmed() {
 	for i := range s.st.Records {
 		t := &s.st.Records[i]
-		if s.Published.Confirmed && t.In && t.Confirmed.IsZero() {
+		switch {
+		case !s.counts(t.Record, s.Published.Records):
+			t.Confirmed, t.Arrives = time.Time{}, time.Time{}
+		case s.Published.Confirmed && t.Confirmed.IsZero():
 			t.Confirmed = s.now
 		}
 		if !t.Confirmed.IsZero() && (t.Arrives.IsZero() || s.now.Before(t.Arrives)) {
