@@ -83,6 +83,7 @@ type world struct {
 	servers []string
 	hosts   map[string][]certificate // address of a host → what it serves
 	looks   int
+	deaf    bool // no resolver answers: the first server is asked, and may not be all
 }
 
 func newWorld(s *site) *world {
@@ -97,7 +98,10 @@ func (w *world) Servers(_ context.Context, apex, owner domain.Name) ([]tlsa.Serv
 	defer w.mu.Unlock()
 	w.looks++
 	var out []tlsa.ServerSeen
-	for _, addr := range w.servers {
+	for i, addr := range w.servers {
+		if w.deaf && i > 0 {
+			break
+		}
 		seen := tlsa.ServerSeen{Addr: netip.MustParseAddrPort(addr), Reach: tlsa.Answered, TTL: 3600}
 		text, lags := w.lags[addr]
 		if !lags {
@@ -121,7 +125,7 @@ func (w *world) Servers(_ context.Context, apex, owner domain.Name) ([]tlsa.Serv
 		}
 		out = append(out, seen)
 	}
-	return out, true
+	return out, !w.deaf
 }
 
 // Hosts shows what the hosts serve.
