@@ -26,7 +26,7 @@ func (s *stepper) takeHosts() {
 			s.st.Hosts = append(s.st.Hosts, HostSight{Addr: o.Addr})
 		}
 		known := &s.st.Hosts[i]
-		known.Gone, known.NoRoute = time.Time{}, o.Reach == NoRoute
+		known.Gone, known.Until, known.NoRoute = time.Time{}, time.Time{}, o.Reach == NoRoute
 		known.TTL = max(known.TTL, s.Observed.HostTTL)
 		if o.Reach != Answered || len(o.Chains) == 0 {
 			continue
@@ -57,9 +57,13 @@ func (s *stepper) dropHosts() {
 		if !listed && v.Gone.IsZero() {
 			v.Gone = s.now
 		}
+		if !v.Gone.IsZero() { // a way that was longer counts, though it is forgotten meanwhile
+			stay := min(time.Duration(cmp.Or(v.TTL, someTTL))*time.Second, maxStay)
+			v.Until = latest(v.Until, v.Gone.Add(stay+s.way()+s.Params.Jitter))
+		}
 	}
 	s.st.Hosts = slices.DeleteFunc(s.st.Hosts, func(v HostSight) bool {
-		return !v.Gone.IsZero() && (s.Group.Lines[0].Probe.IsValid() || !s.now.Before(s.goneUntil(v)))
+		return !v.Gone.IsZero() && (s.Group.Lines[0].Probe.IsValid() || !s.now.Before(v.Until))
 	})
 	gone := 0
 	s.st.Hosts = slices.DeleteFunc(s.st.Hosts, func(v HostSight) bool {
@@ -69,14 +73,9 @@ func (s *stepper) dropHosts() {
 		if gone++; gone <= maxSights {
 			return false
 		}
-		s.st.Crowd = latest(s.st.Crowd, s.goneUntil(v))
+		s.st.Crowd = latest(s.st.Crowd, v.Until)
 		return true
 	})
-}
-
-// goneUntil is when nobody can have an address any more that has gone.
-func (s *stepper) goneUntil(v HostSight) time.Time {
-	return v.Gone.Add(min(time.Duration(cmp.Or(v.TTL, someTTL))*time.Second, maxStay) + s.way() + s.Params.Jitter)
 }
 
 // outOfReach reports whether nobody can look at an address from here, whoever it

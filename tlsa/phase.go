@@ -171,7 +171,7 @@ func (s *stepper) waitsForHosts() []string {
 		switch {
 		case s.outOfReach(v):
 		case !v.Gone.IsZero() && (v.At.IsZero() || !s.serves(v)):
-			out = append(out, fmt.Sprintf("%s is no address of the host any more, but caches may have it until %s", v.Addr, s.goneUntil(v).UTC().Format(time.RFC3339)))
+			out = append(out, fmt.Sprintf("%s is no address of the host any more, but caches may have it until %s", v.Addr, v.Until.UTC().Format(time.RFC3339)))
 		case v.At.IsZero():
 			out = append(out, fmt.Sprintf("%s was not seen: %s if it has the new key", v.Addr, retire))
 		case !s.serves(v):

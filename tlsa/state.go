@@ -134,8 +134,9 @@ type HostSight struct {
 	Keys   []string       `json:"keys,omitempty"` // SHA-256 of the public key of each chain's leaf; "" = not read
 
 	NoRoute bool      `json:"no_route,omitempty"`
-	TTL     uint32    `json:"ttl,omitempty"` // greatest of its address record
-	Gone    time.Time `json:"gone,omitzero"` // since when the host has another address instead
+	TTL     uint32    `json:"ttl,omitempty"`  // greatest of its address record
+	Gone    time.Time `json:"gone,omitzero"`  // since when it is no address of the host
+	Until   time.Time `json:"until,omitzero"` // when no cache has it any more
 }
 
 // TTLSpan says until when a TTL was served, of any version of the RRset or of
@@ -223,7 +224,7 @@ func (st *State) shift(f func(time.Time) time.Time) {
 		st.Ways[i].Until = f(st.Ways[i].Until)
 	}
 	for i := range st.Hosts {
-		st.Hosts[i].Gone = f(st.Hosts[i].Gone)
+		st.Hosts[i].Gone, st.Hosts[i].Until = f(st.Hosts[i].Gone), f(st.Hosts[i].Until)
 	}
 	st.LiveSince, st.Listed, st.Crowd = f(st.LiveSince), f(st.Listed), f(st.Crowd)
 }

@@ -150,6 +150,25 @@ func TestAddressGoes(t *testing.T) {
 		withdraw: B; 192.0.2.1:25 still serves a withdrawn record`)
 }
 
+// TestAddressGoesSlowly: the way to the servers was longer when the address left.
+func TestAddressGoesSlowly(t *testing.T) {
+	s := newStory(t)
+	s.in.Params.Propagate = 72 * time.Hour
+	s.step(0)
+	s.step(time.Minute)
+	s.files("B", "gone")
+	s.in.Params.Propagate = time.Hour
+	s.step(time.Minute)
+	s.serves = [2]string{"B", "gone"}
+	s.step(71 * time.Hour) // the servers may still go by the old SOA record
+	if set := s.step(70 * time.Hour); set.Phase != PhaseMixed {
+		t.Errorf("%+v", set)
+	}
+	if set := s.step(5 * time.Hour); set.Phase != PhaseLive {
+		t.Errorf("%+v", set)
+	}
+}
+
 // TestManyAddresses: a host whose addresses change each time leaves a bounded state,
 // and what is left out of it counts as not seen.
 func TestManyAddresses(t *testing.T) {
