@@ -39,7 +39,11 @@ func (p *pass) leftOwners(j *job, st *tlsaState, groups []tlsa.Group, able bool)
 			continue
 		}
 		left = append(left, o)
-		if !c.gone {
+		switch {
+		case c.gone: // that is told of all of them
+		case c.partial != "":
+			faults.Warnf(diag.Pos{File: c.name}, "certs-map-line-gone", o.Owner.String(), "no line that can be read asks for it, its records stay (%s)", c.partial)
+		default:
 			faults.Warnf(diag.Pos{File: c.name}, "certs-map-line-gone", o.Owner.String(),
 				"no line asks for it any more, its records stay; `zonebuild tlsa retire %s %d/%s` ends them", g.Host, g.Port, g.Proto)
 		}
