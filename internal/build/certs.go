@@ -63,7 +63,7 @@ func (t *Tree) scanCerts() {
 	}
 	t.certs = c
 	file := t.Config.Paths.CertsMap
-	src, err := readMap(file)
+	src, err := readTwice(func() ([]byte, os.FileInfo, error) { return durable.ReadFile(file, maxCertsMap) })
 	name := file
 	if rel, err := filepath.Rel(t.Config.Tree, file); err == nil && filepath.IsLocal(rel) {
 		name = rel
@@ -112,12 +112,12 @@ func (t *Tree) scanCerts() {
 // errRestless: what is read each time is something else.
 var errRestless = errors.New("changed each time it was read")
 
-// readMap reads the map until two readings in a row gave the same: somebody may
-// be writing it.
-func readMap(file string) ([]byte, error) {
-	last, lastInfo, lastErr := durable.ReadFile(file, maxCertsMap)
+// readTwice reads until two readings in a row gave the same: somebody may be
+// writing.
+func readTwice(read func() ([]byte, os.FileInfo, error)) ([]byte, error) {
+	last, lastInfo, lastErr := read()
 	for range mapTries {
-		src, info, err := durable.ReadFile(file, maxCertsMap)
+		src, info, err := read()
 		switch {
 		case err != nil && lastErr != nil && err.Error() == lastErr.Error():
 			return nil, err
