@@ -7,8 +7,7 @@
 # or unbound of Debian's would take port 53, prometheus port 9090. Postfix, of which
 # the tests want one tool, is left out where it would take the place of another mail
 # server, and gets no configuration, without which it never starts. Elsewhere the
-# missing tools are
-# named, and the exit code is 1.
+# missing tools are named, and the exit code is 1.
 set -eu
 
 # The one list: Debian package, and a tool of it that shows its presence where
