@@ -108,6 +108,9 @@ func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
 		return nil, refusal(faults, d.lock != nil)
 	}
 	s, err := d.newSite(ctx, tree)
+	if err == nil {
+		err = s.open()
+	}
 	if err != nil {
 		tree.Close()
 		return nil, err

@@ -63,12 +63,15 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 			}
 		}
 	}
-	s.list = s.sources()
-	if s.eyes, err = watch.Open(s.list, d.Log); err != nil {
-		return nil, err
-	}
 	d.ledger.keep(s.known)
 	return s, nil
+}
+
+// open begins to watch.
+func (s *site) open() (err error) {
+	s.list = s.sources()
+	s.eyes, err = watch.Open(s.list, s.Log)
+	return err
 }
 
 // note has a path concern a zone.
