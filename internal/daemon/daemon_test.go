@@ -37,10 +37,11 @@ type testSite struct {
 	listen net.Listener
 	clock  func() time.Time // nil: that of the system
 
-	mu  sync.Mutex
-	log strings.Builder
-	end func() error
-	d   *Daemon
+	mu      sync.Mutex
+	log     strings.Builder
+	refused string // of the drop boxes, at the last pass
+	end     func() error
+	d       *Daemon
 }
 
 const goodValue = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
@@ -116,6 +117,13 @@ func (s *testSite) said() string {
 	return s.log.String()
 }
 
+// boxes is what was left out of the drop boxes.
+func (s *testSite) boxes() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
 func serverOf(t *build.Tree) (publish.Server, error) {
 	p := &t.Config.Publish
 	if p.Server != "nsd" {
@@ -140,6 +148,9 @@ func (s *testSite) daemon() *Daemon {
 			}
 		},
 		Said: func(r *build.Report, revision string) {
+			s.mu.Lock()
+			s.refused = fmt.Sprint(r.Boxes)
+			s.mu.Unlock()
 			for _, z := range r.Zones {
 				fmt.Fprintf(s, "zone %s %s code %d revision %q %s%s\n", z.Zone, z.Action, z.Code, revision, z.Error, z.Kept)
 			}

@@ -2,43 +2,21 @@ package watch
 
 import (
 	"os"
-	"os/exec"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"zonebuild/internal/lab"
 )
 
-// inNamespace reports whether the test runs where it may mount; if not, it has
-// run it there, as another process.
-func inNamespace(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv("WATCH_TEST_NAMESPACE") == t.Name() {
-		return true
-	}
-	lab.NeedRoot(t)
-	cmd := exec.Command(lab.Path(t, "unshare"), "--mount", "--propagation", "private", os.Args[0], "-test.v", "-test.run", "^"+t.Name()+"$", "-test.timeout", "2m")
-	cmd.Env = append(os.Environ(), "WATCH_TEST_NAMESPACE="+t.Name())
-	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
-	}
-	return false
-}
-
 func (s *site) mount(from, to, kind string, flags uintptr, data string) {
 	s.t.Helper()
-	s.must(unix.Mount(from, s.path(to), kind, flags, data))
-	s.t.Cleanup(func() { _ = unix.Unmount(s.path(to), unix.MNT_DETACH) })
+	lab.Mount(s.t, from, s.path(to), kind, flags, data)
 }
 
 // TestMountedOver: a file system over a watched directory, for which the system
 // has no event, is found by the next look, and so is its end.
 func TestMountedOver(t *testing.T) {
-	if !inNamespace(t) {
+	if !lab.InNamespace(t) {
 		return
 	}
 	s := newSite(t, []string{"d"}, Source{Name: "d", Paths: []string{"d"}})
@@ -51,7 +29,7 @@ func TestMountedOver(t *testing.T) {
 		s.write("d/b", "1")
 		s.hinted("d")
 		same(t, "an event there", s.look("d"), "+d/b")
-		s.must(unix.Unmount(s.path("d"), 0))
+		lab.Unmount(t, s.path("d"))
 		same(t, "unmounted", s.look("d"), "+d/a", "-d/b")
 		s.calm("d", "d")
 		s.write("d/a", "2")
@@ -65,14 +43,11 @@ func TestMountedOver(t *testing.T) {
 // TestReadOnlyBind: a thousand fragments over a read-only bind mount, and again
 // after it was gone and came back.
 func TestReadOnlyBind(t *testing.T) {
-	if !inNamespace(t) {
+	if !lab.InNamespace(t) {
 		return
 	}
 	s := newSite(t, []string{"jail", "box"})
-	bind := func() {
-		s.mount(s.path("jail"), "box", "", unix.MS_BIND, "")
-		s.must(unix.Mount("", s.path("box"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
-	}
+	bind := func() { lab.BindReadOnly(t, s.path("jail"), s.path("box")) }
 	bind()
 	if err := os.WriteFile(s.path("box/x"), nil, 0o644); err == nil {
 		t.Fatal("the mount is not read-only")
@@ -80,7 +55,7 @@ func TestReadOnlyBind(t *testing.T) {
 	v := &live{t: t, box: s.path("box")}
 	v.run(eyesOptions{newNotifier: newNotify}, 300*time.Millisecond)
 	t.Logf("dropped to built: median %s in %d builds", v.fragments(s.path("jail")), v.builds)
-	s.must(unix.Unmount(s.path("box"), 0))
+	lab.Unmount(t, s.path("box"))
 	v.until("unmounted", func(served map[string]string) bool { return len(served) == 0 })
 	drop(t, s.path("jail"), "meanwhile", "x")
 	bind()
@@ -91,7 +66,7 @@ func TestReadOnlyBind(t *testing.T) {
 
 // TestOverlay: what is written below an overlay makes no event; a look finds it.
 func TestOverlay(t *testing.T) {
-	if !inNamespace(t) {
+	if !lab.InNamespace(t) {
 		return
 	}
 	s := newSite(t, []string{"real", "merged"}, Source{Name: "d", Paths: []string{"merged"}})
