@@ -119,7 +119,13 @@ func (t *Tree) hostSources(z *config.Zone) *sources {
 		return &sources{absent: true}
 	case t.held, looked, k != nil && t.same(k):
 	default:
-		k = t.readHost(z)
+		fresh := t.readWhole(z)
+		switch {
+		case fresh == nil && k == nil:
+			return &sources{absent: true}
+		case fresh != nil:
+			k = fresh
+		}
 	}
 	t.keptMu.Lock()
 	k.pass = t.passes
@@ -128,6 +134,31 @@ func (t *Tree) hostSources(z *config.Zone) *sources {
 	c := *k
 	c.fragments, c.faults = slices.Clip(slices.Clone(k.fragments)), slices.Clip(slices.Clone(k.faults))
 	return &c
+}
+
+// wholeTries bounds the readings of sources that somebody is changing.
+const wholeTries = 3
+
+// readWhole reads soa/ and primary/ as they were at one instant: all that was read is
+// there once more behind it, and nobody has begun to change the checkout meanwhile. nil
+// when that does not come about: then it is half of a revision, and its change is news
+// to come.
+func (t *Tree) readWhole(z *config.Zone) *sources {
+	was := t.readHost(z)
+	for range wholeTries {
+		if t.moving != nil && t.moving() {
+			return nil
+		}
+		if t.same(was) {
+			return was
+		}
+		again := t.readHost(z)
+		if was.faults.HasErrors() && faultDigest(again.faults) == faultDigest(was.faults) && (t.moving == nil || !t.moving()) {
+			return again // it is the author's fault, not one of the moment
+		}
+		was = again
+	}
+	return nil
 }
 
 // same reports whether the files still hold what was read of them.

@@ -40,8 +40,9 @@ type Options struct {
 	// several goroutines.
 	Progress func(Progress)
 
-	Held  bool          // soa/ and primary/ are in other hands: what is kept of them stands (Tree.Keep)
-	Doubt []domain.Name // zones that were seen served with another serial than the published one
+	Held   bool          // soa/ and primary/ are in other hands: what is kept of them stands (Tree.Keep)
+	Moving func() bool   // likewise, since the pass began: asked when they were read; nil = nobody knows
+	Doubt  []domain.Name // zones that were seen served with another serial than the published one
 }
 
 // Progress is how far a stage of a zone is, in signatures.
@@ -113,7 +114,7 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	t.held = o.Held
+	t.held, t.moving = o.Held, o.Moving
 	if !o.DryRun {
 		if err := t.makeDirs(); err != nil {
 			return report, err

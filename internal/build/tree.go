@@ -43,6 +43,7 @@ type Tree struct {
 	keptMu sync.Mutex
 	kept   map[domain.Name]*sources // what soa/ and primary/ held when they were last read; nil = nothing is kept
 	held   bool                     // soa/ and primary/ must not be read in this pass
+	moving func() bool              // whether they have come into other hands since it began; nil = nobody knows
 
 	passes  int      // so many were begun
 	holding *holding // published zones; nil = none is kept

@@ -36,6 +36,7 @@ type testSite struct {
 	notify *Notify
 	listen net.Listener
 	clock  func() time.Time // nil: that of the system
+	saw    func(*build.Report)
 
 	mu      sync.Mutex
 	log     strings.Builder
@@ -148,6 +149,9 @@ func (s *testSite) daemon() *Daemon {
 			}
 		},
 		Said: func(r *build.Report, revision string) {
+			if s.saw != nil {
+				s.saw(r)
+			}
 			s.mu.Lock()
 			s.refused = fmt.Sprint(r.Boxes)
 			s.mu.Unlock()

@@ -112,7 +112,7 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	begun := s.Now()
 	report, err := s.tree.Build(ctx, build.Options{
 		Now: begun.UTC().Truncate(time.Second), Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
-		Held: slices.Contains(r.Held, checkoutTree), Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
+		Held: slices.Contains(r.Held, checkoutTree), Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
 	})
 	var servers []string
 	for _, server := range s.servers() {

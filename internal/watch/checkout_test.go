@@ -64,6 +64,36 @@ func TestLoopLock(t *testing.T) {
 	})
 }
 
+// TestLoopLockComes: what a build read while a lock came is half of a revision; its
+// zones are built again once the lock is gone, though nothing else is found.
+func TestLoopLockComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		inCheckout(w, nil, 0)
+		stop := w.run()
+		comes := true
+		w.build = func(_ context.Context, r Request) ([]Result, error) {
+			if r.Moving("git") || r.Moving("other") {
+				t.Error("nobody has begun yet")
+			}
+			if comes {
+				comes = false
+				w.set(func() { w.lock = "index.lock" })
+				if !r.Moving("git") || r.Moving("other") {
+					t.Error("it is not told that the lock came")
+				}
+			}
+			return w.results(r, Done), nil
+		}
+		w.touch("primary/z000.test")
+		same(t, "built", w.after(20*time.Second), "50ms z000")
+		w.set(func() { w.lock = "" })
+		same(t, "gone", w.after(time.Second), "50ms z000")
+		same(t, "and then", w.after(time.Hour))
+		ends(t, stop)
+	})
+}
+
 // TestLoopLockedAtStart: signatures are made anew all the same, and what the
 // checkout holds is built when the lock is gone.
 func TestLoopLockedAtStart(t *testing.T) {

@@ -232,8 +232,8 @@ func (r *run) loadSetup() func() {
 // startBuild builds zones. Sources that are in somebody's hands just then are
 // held: zones built meanwhile are built again with what they hold afterwards.
 func (r *run) startBuild(zones []domain.Name) {
-	request := Request{Zones: zones, Revisions: map[string]string{}}
-	locks := map[string]func() string{}
+	moves := &moving{asks: map[string]func() string{}, locks: map[string]string{}}
+	request := Request{Zones: zones, Revisions: map[string]string{}, Moving: moves.ask}
 	for _, name := range slices.Sorted(maps.Keys(r.checkouts)) {
 		c := r.checkouts[name]
 		if c.revision != "" {
@@ -242,24 +242,25 @@ func (r *run) startBuild(zones []domain.Name) {
 		if c.held() {
 			request.Held = append(request.Held, name)
 		} else {
-			locks[name] = c.asks()
+			moves.asks[name] = c.asks()
 		}
 	}
 	setup := r.setup
 	r.start(func() func() {
-		for name, locked := range locks {
-			if locked() != "" {
+		for name := range moves.asks {
+			if moves.ask(name) {
 				request.Held = append(request.Held, name)
 			}
 		}
 		slices.Sort(request.Held)
 		r.Log.Debug("build", "zones", len(zones), "held", request.Held)
 		results, err := setup.Builder.Build(r.work, request)
-		return func() { r.built(request, results, err) }
+		return func() { r.built(request, results, moves.locks, err) }
 	})
 }
 
-func (r *run) built(request Request, results []Result, err error) {
+// built takes the results, and the locks that stood when it began or came meanwhile.
+func (r *run) built(request Request, results []Result, locks map[string]string, err error) {
 	r.building = time.Time{}
 	now, wall := time.Now(), r.wall()
 	if err != nil && !errors.Is(err, context.Canceled) {
@@ -274,6 +275,19 @@ func (r *run) built(request Request, results []Result, err error) {
 	for _, name := range request.Held {
 		if c := r.checkouts[name]; c != nil {
 			c.missed(request.Zones)
+		}
+	}
+	for name, lock := range locks {
+		c := r.checkouts[name]
+		if c == nil {
+			continue
+		}
+		c.missed(request.Zones)
+		r.lockSeen(c, lock, now)
+		for _, s := range r.sources { // which find out when it is gone
+			if s.checkout == c {
+				s.quiet.note(now)
+			}
 		}
 	}
 }

@@ -12,6 +12,7 @@ package watch
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"zonebuild/internal/domain"
@@ -68,6 +69,7 @@ type Builder interface {
 type Request struct {
 	Zones     []domain.Name     // at least one
 	Held      []string          // checkouts that are being changed: what was read of them last stands
+	Moving    func(string) bool // asked once something of a checkout was read: somebody has begun to change it since, and it may be half of a revision
 	Revisions map[string]string // of the checkouts that are updated here, by name
 }
 
@@ -80,6 +82,28 @@ const (
 	Held                       // the input is refused: only another input helps
 	Failed                     // trying again may help
 )
+
+// moving finds out which checkouts come into other hands during a build. It is asked
+// by several goroutines.
+type moving struct {
+	asks  map[string]func() string // those that were not held when it was made
+	mu    sync.Mutex
+	locks map[string]string // found
+}
+
+func (m *moving) ask(name string) bool {
+	locked := m.asks[name]
+	if locked == nil {
+		return false
+	}
+	lock := locked()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if lock != "" {
+		m.locks[name] = lock
+	}
+	return m.locks[name] != ""
+}
 
 // Result is what became of a zone.
 type Result struct {
