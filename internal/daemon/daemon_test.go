@@ -49,7 +49,12 @@ const goodValue = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
 
 func newSite(t *testing.T, withNSD bool) *testSite {
 	t.Helper()
-	s := &testSite{t: t, dir: t.TempDir(), reload: make(chan struct{}, 1)}
+	return newSiteIn(t, t.TempDir(), withNSD)
+}
+
+func newSiteIn(t *testing.T, dir string, withNSD bool) *testSite {
+	t.Helper()
+	s := &testSite{t: t, dir: dir, reload: make(chan struct{}, 1)}
 	s.write("soa/example.org", "$TTL 1h\n@ SOA ns1 hostmaster 1 2h 30m 4w 1h\n@ NS ns1\n")
 	s.write("primary/example.org", "ns1 A 192.0.2.53\nwww A 192.0.2.80\n")
 	s.write("dnsextra/.keep", "")

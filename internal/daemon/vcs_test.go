@@ -51,3 +51,44 @@ func TestRecipes(t *testing.T) {
 		})
 	}
 }
+
+// TestSubversion: what is committed to a real repository comes to be published, polled
+// and by a hook, with its revision, as docs/vcs.md says.
+func TestSubversion(t *testing.T) {
+	lab.Need(t, "svn", "svnadmin")
+	for _, hook := range []bool{false, true} {
+		t.Run(map[bool]string{false: "polled", true: "post-commit"}[hook], func(t *testing.T) {
+			s := newSite(t, false)
+			dir := t.TempDir()
+			repository, author := filepath.Join(dir, "zones"), filepath.Join(dir, "author")
+			svn := func(args ...string) string {
+				t.Helper()
+				return lab.Run(t, "svn", append([]string{"--non-interactive", "--config-dir", filepath.Join(dir, "config")}, args...)...)
+			}
+			lab.Run(t, "svnadmin", "create", repository)
+			url := "file://" + repository
+			svn("checkout", "-q", url, s.dir)
+			svn("add", "-q", s.path("soa"), s.path("primary"))
+			svn("commit", "-q", "-m", "first", s.dir)
+			svn("checkout", "-q", url, author)
+			if hook {
+				if err := os.WriteFile(filepath.Join(repository, "hooks/post-commit"), []byte(recipe(t, "Subversion", "sh", s.dir)), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				s.write("zonebuild.toml", "[source.primary]\nrevision = [\"svnversion\"]\n")
+			} else {
+				s.write("zonebuild.toml", strings.Replace(recipe(t, "Subversion", "toml", s.dir), `"30s"`, `"1s"`, 1))
+			}
+			s.start()
+			s.until("the zone is published", s.published("www"))
+			for _, host := range []string{"one", "two", "three"} {
+				if err := os.WriteFile(filepath.Join(author, "primary/example.org"), []byte("ns1 A 192.0.2.53\n"+host+" A 192.0.2.81\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				svn("commit", "-q", "-m", host, author)
+				s.until(host+" is published", s.published(host+".example.org."))
+			}
+			s.until("the revision is logged", func() bool { return strings.Contains(s.said(), `published code 0 revision "4`) })
+		})
+	}
+}

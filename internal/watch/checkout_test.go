@@ -228,7 +228,7 @@ func TestVCSLock(t *testing.T) {
 		must(os.Remove(filepath.Join(dir, "begun")))
 	}
 
-	for _, lock := range []string{".hg/wlock", ".svn/wc.db-journal", ".bzr/checkout/lock/held"} {
+	for _, lock := range []string{".hg/wlock", ".svn/lock", ".bzr/checkout/lock/held"} {
 		top := t.TempDir()
 		must(os.MkdirAll(filepath.Join(top, filepath.Dir(lock)), 0o755))
 		locked := VCSLock(filepath.Join(top, "a/b/c"))
@@ -238,6 +238,17 @@ func TestVCSLock(t *testing.T) {
 		must(os.Symlink("host:1234", filepath.Join(top, lock)))
 		if got := locked(); got != filepath.Join(top, lock) {
 			t.Errorf("%s: %q", lock, got)
+		}
+	}
+
+	// Subversion leaves the journal of its data base behind, empty.
+	top := t.TempDir()
+	journal := filepath.Join(top, ".svn/wc.db-journal")
+	must(os.MkdirAll(filepath.Dir(journal), 0o755))
+	for text, want := range map[string]string{"": "", "x": journal} {
+		must(os.WriteFile(journal, []byte(text), 0o644))
+		if got := VCSLock(top)(); got != want {
+			t.Errorf("a journal of %d octets: %q", len(text), got)
 		}
 	}
 }

@@ -42,9 +42,13 @@ func VCSLock(paths ...string) func() string {
 	}
 }
 
+// journal is where Subversion's data base keeps what a transaction replaces. It knows of
+// no lock file for the time of a whole update; whoever updates may make .svn/lock.
+const journal = ".svn/wc.db-journal"
+
 // lockIn gives the lock that stands in a directory.
 func lockIn(dir string) string {
-	locks := []string{".git/index.lock", ".hg/wlock", ".bzr/checkout/lock/held", ".svn/wc.db-journal", ".svn/lock"}
+	locks := []string{".git/index.lock", ".hg/wlock", ".bzr/checkout/lock/held", journal, ".svn/lock"}
 	if git := linkedGit(dir); git != "" {
 		locks = append(locks, filepath.Join(git, "index.lock"))
 	}
@@ -53,7 +57,9 @@ func lockIn(dir string) string {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, lock)
 		}
-		if _, err := os.Lstat(path); err == nil { // Mercurial's is a link to nothing
+		// Mercurial's is a link to nothing. Subversion's journal stands there empty when
+		// nobody writes.
+		if info, err := os.Lstat(path); err == nil && (lock != journal || info.Size() > 0) {
 			return path
 		}
 	}
