@@ -117,6 +117,9 @@ func (s *testSite) Write(b []byte) (int, error) {
 	return s.log.Write(b)
 }
 
+// logged is how often a text was said.
+func (s *testSite) logged(text string) int { return strings.Count(s.said(), text) }
+
 func (s *testSite) said() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
