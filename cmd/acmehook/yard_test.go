@@ -86,7 +86,7 @@ func (y *yard) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	header := dns.RR_Header{Name: q.Question[0].Name, Rrtype: typ, Class: dns.ClassINET, Ttl: 1}
 	y.mu.Lock()
 	for _, rr := range y.records {
-		if rr.Header().Name == name && rr.Header().Rrtype == typ {
+		if t := rr.Header().Rrtype; rr.Header().Name == name && (t == typ || t == dns.TypeCNAME) {
 			m.Answer = append(m.Answer, rr)
 		}
 	}

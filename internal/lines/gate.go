@@ -110,8 +110,12 @@ func judge(s Sight, key *Key) (verdict, string) {
 		return absent, strings.Join(lacking, "; ")
 	case len(silent) > 0:
 		return unknown, strings.Join(silent, "; ")
+	case without > 0 && len(s.Proof) > 0:
+		return unknown, "DNSSEC proves TLSA records that no server has"
 	case without > 0:
 		return none, ""
+	case s.Proved && !covers(s.Proof, key.SPKI):
+		return unknown, "DNSSEC does not prove the records of the next key yet: what the resolver has is older, or the servers' answers are not theirs"
 	}
 	return present, ""
 }

@@ -3,6 +3,7 @@ package lines
 import (
 	"crypto/sha256"
 	"crypto/sha512"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,6 +103,31 @@ func TestGate(t *testing.T) {
 			t.Errorf("%s: %v %q", name, at, why)
 		case c.open >= 0 && !at.Equal(start.Add(time.Duration(c.open)*time.Second)):
 			t.Errorf("%s: %v %q", name, at.Sub(start), why)
+		}
+	}
+}
+
+// TestProof: what servers answer counts only when a validator has the same.
+func TestProof(t *testing.T) {
+	key := &Key{SPKI: []byte("key")}
+	sum, osum := sha256.Sum256(key.SPKI), sha256.Sum256([]byte("other"))
+	ours, other := []tlsa.Record{pin(1, sum[:])}, []tlsa.Record{pin(1, osum[:])}
+	for name, c := range map[string]struct {
+		seen, proof []tlsa.Record
+		proved      bool
+		want        verdict
+	}{
+		"the same":             {ours, ours, true, present},
+		"not asked for":        {ours, nil, false, present},
+		"an old one":           {ours, other, true, unknown},
+		"proved to be none":    {ours, nil, true, unknown},
+		"none, and that holds": {nil, nil, true, none},
+		"none, but some are":   {nil, other, true, unknown},
+		"old, whatever proof":  {other, ours, true, absent},
+	} {
+		got, why := judge(Sight{Servers: []ServerSight{{Server: "ns", Records: c.seen}}, Proved: c.proved, Proof: c.proof}, key)
+		if got != c.want || (got == unknown) != strings.Contains(why, "DNSSEC") {
+			t.Errorf("%s: %d %q, want %d", name, got, why, c.want)
 		}
 	}
 }

@@ -140,7 +140,9 @@ type Sight struct {
 	Service string
 	Owner   string
 	Servers []ServerSight
-	Trouble string // why nothing can be concluded, or DNSSEC does not hold; empty: all is well
+	Proved  bool          // DNSSEC was asked for, and holds for Proof
+	Proof   []tlsa.Record // what a validator has; none: it proved that there are none
+	Trouble string        // why nothing can be concluded, or DNSSEC does not hold; empty: all is well
 }
 
 // ServerSight is the answer of one address of an authoritative server.

@@ -62,7 +62,7 @@ func (n Network) look(ctx context.Context, s config.Service) Sight {
 		}
 		var alias domain.Name
 		if sight.Servers, alias = askAll(ctx, servers, owner); alias.IsZero() {
-			sight.Trouble = n.secure(ctx, s)
+			n.secure(ctx, s, &sight)
 			return sight
 		}
 		owner, at = alias, alias
@@ -71,23 +71,36 @@ func (n Network) look(ctx context.Context, s config.Service) Sight {
 	return sight
 }
 
-// secure says why the records, or their absence, are not proved.
-func (n Network) secure(ctx context.Context, s config.Service) string {
+// secure adds what is proved of the records, or why nothing is. The answers of the
+// servers themselves prove nothing: anybody on the way may have written them.
+func (n Network) secure(ctx context.Context, s config.Service, sight *Sight) {
 	if n.Validate == nil {
-		return ""
+		return
 	}
 	owner, err := domain.Parse(ownerOf(s))
 	if err != nil {
-		return err.Error()
+		sight.Trouble = err.Error()
+		return
 	}
 	a, err := n.Validate.LookUp(ctx, owner, dns.TypeTLSA)
 	switch {
 	case err != nil:
-		return err.Error()
+		sight.Trouble = err.Error()
+		return
 	case a.Status != validate.Secure:
-		return fmt.Sprintf("DNSSEC: %s: %s", a.Status, a.Reason)
+		sight.Trouble = fmt.Sprintf("DNSSEC: %s: %s", a.Status, a.Reason)
+		return
 	}
-	return ""
+	sight.Proved = true
+	for _, rr := range a.RRs {
+		if rr, ok := rr.(*dns.TLSA); ok {
+			r, err := recordOf(rr)
+			if err != nil {
+				sight.Trouble = "DNSSEC proves a record that cannot be read"
+			}
+			sight.Proof = append(sight.Proof, r)
+		}
+	}
 }
 
 func askAll(ctx context.Context, servers []authority.Server, owner domain.Name) ([]ServerSight, domain.Name) {
