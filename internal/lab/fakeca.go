@@ -152,7 +152,7 @@ func (f *FakeCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			body[name] = u + "/" + name
 		}
 		body["meta"] = map[string]any{"profiles": map[string]any{"tlsserver": "for servers"}}
-	case "newNonce":
+	case "newNonce", "revokeCert":
 		return
 	case "newAccount":
 		w.Header().Set("Location", u+"/account")
