@@ -65,6 +65,7 @@ type Service struct {
 	Cert     string   // PEM file that it should serve, ready to use; "" = of its line
 	PidFile  string   // ready to use
 	Files    []string // beside Cert, ready to use
+	FilesOf  []string // program that prints more of them, one a line; none: there are no more
 	Reload   []string
 	Timeout  time.Duration
 }
@@ -293,6 +294,7 @@ func serviceKeys(s *Service) []key {
 		{"sni", oneName(&s.SNI)},
 		{"certificate", localPath(&s.Cert)},
 		{"files", list(&s.Files, checkPath)},
+		{"files-from", argv(&s.FilesOf)},
 		{"pid-file", localPath(&s.PidFile)},
 		{"reload", argv(&s.Reload)},
 		{"timeout", duration(&s.Timeout, time.Second, time.Hour)},

@@ -63,11 +63,12 @@ func (r *run) hook(g *Generation, argv []string) (Hook, error) {
 // maxSaid bounds what is kept of a program's output, in octets.
 const maxSaid = 2000
 
-// head keeps the beginning of what is written to it.
-type head struct{ bytes.Buffer }
+// head keeps the beginning of what is written to it. The buffer is not embedded: its
+// ReadFrom would take all there is.
+type head struct{ text bytes.Buffer }
 
 func (h *head) Write(b []byte) (int, error) {
-	h.Buffer.Write(b[:min(len(b), maxSaid-h.Len())])
+	h.text.Write(b[:min(len(b), maxSaid-h.text.Len())])
 	return len(b), nil
 }
 
@@ -86,6 +87,9 @@ func RunHook(ctx context.Context, h Hook) error {
 	cmd.WaitDelay = time.Second
 	var said head
 	cmd.Stdout, cmd.Stderr = &said, &said
+	if h.Stdout != nil {
+		cmd.Stdout = h.Stdout
+	}
 	err := cmd.Run()
 	switch {
 	case err == nil:
@@ -95,7 +99,7 @@ func RunHook(ctx context.Context, h Hook) error {
 	case ctx.Err() != nil:
 		err = errors.New("interrupted")
 	}
-	if words := strings.TrimSpace(said.String()); words != "" {
+	if words := strings.TrimSpace(said.text.String()); words != "" {
 		return fmt.Errorf("run %s: %w: %s", h.Argv[0], err, diag.Escape(words))
 	}
 	return fmt.Errorf("run %s: %w", h.Argv[0], err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -34,7 +35,8 @@ type Hook struct {
 	Argv    []string
 	Env     []string // all of it: nothing is inherited
 	Dir     string
-	Stdin   []byte // nil: none
+	Stdin   []byte    // nil: none
+	Stdout  io.Writer // nil: what it prints is for messages only
 	Timeout time.Duration
 }
 

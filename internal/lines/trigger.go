@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"zonebuild/internal/config"
@@ -46,7 +47,7 @@ type Loaded struct {
 // is only looked at.
 func (t *Trigger) Pull(ctx context.Context, s config.Service) Pulled {
 	p := Pulled{Service: s.Name, Did: "nothing"}
-	files, err := t.read(s)
+	files, err := t.read(ctx, s)
 	if err == nil && s.ProbeOff {
 		err = t.byFiles(ctx, s, files, &p)
 	} else if err == nil {
@@ -78,14 +79,62 @@ func (t *Trigger) certFile(s config.Service) (string, error) {
 	return "", errors.New("which certificate it should serve is not said: certificate, or services of a line")
 }
 
-func (t *Trigger) read(s config.Service) (material, error) {
+// Bounds of what a program lists.
+const (
+	maxListed = 64 << 10 // octets
+	maxFiles  = 256
+)
+
+// listing keeps what a program prints, and fails it when that is too much.
+type listing struct{ text bytes.Buffer }
+
+func (l *listing) Write(b []byte) (int, error) {
+	if l.text.Len()+len(b) > maxListed {
+		return 0, errors.New("it prints too much")
+	}
+	return l.text.Write(b)
+}
+
+// files are those that a service reads: the certificate first, then what is in the
+// configuration, then what its own program knows.
+func (t *Trigger) files(ctx context.Context, s config.Service) ([]string, error) {
+	first, err := t.certFile(s)
+	if err != nil {
+		return nil, err
+	}
+	all := append([]string{first}, s.Files...)
+	if len(s.FilesOf) == 0 {
+		return all, nil
+	}
+	var out listing
+	list := t.command(s)
+	list.Argv, list.Stdout = s.FilesOf, &out
+	if err := t.Hook(ctx, list); err != nil {
+		return nil, fmt.Errorf("list its files: %w", err)
+	}
+	for path := range strings.Lines(out.text.String()) {
+		path = strings.TrimSpace(path)
+		switch {
+		case path == "":
+			continue
+		case !filepath.IsAbs(path):
+			return nil, fmt.Errorf("list its files: %s prints %q, which is no whole path", s.FilesOf[0], path)
+		case len(all) == maxFiles:
+			return nil, fmt.Errorf("list its files: %s prints more than %d", s.FilesOf[0], maxFiles)
+		}
+		all = append(all, path)
+	}
+	return all, nil
+}
+
+func (t *Trigger) read(ctx context.Context, s config.Service) (material, error) {
 	var m material
-	file, err := t.certFile(s)
+	paths, err := t.files(ctx, s)
 	if err != nil {
 		return m, err
 	}
 	sum := sha256.New()
-	for i, path := range append([]string{file}, s.Files...) {
+	for i, path := range paths {
 		data, info, err := durable.ReadFile(path, maxPEM)
 		if err != nil {
 			return m, err

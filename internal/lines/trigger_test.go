@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -117,5 +118,20 @@ func TestTriggerByFiles(t *testing.T) {
 	s.Cert = filepath.Join(dir, "none")
 	if got := tr.Pull(t.Context(), s); got.Error != "open "+s.Cert+": no such file or directory" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestRunHookBounds: a program that prints without end is bounded in what is kept and
+// in time, and one that leaves children behind too.
+func TestRunHookBounds(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := RunHook(t.Context(), Hook{Argv: []string{"sh", "-c", "yes; sleep 60 & exit 1"}, Env: []string{plainPath}, Dir: t.TempDir(), Timeout: time.Second})
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.HasPrefix(err.Error(), "run sh: no end within 1s: y") || len(err.Error()) > 4*maxSaid {
+		t.Errorf("%.200v", err)
+	}
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 4<<20 {
+		t.Errorf("%d octets for what it printed", grown)
 	}
 }

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"zonebuild/internal/cli"
+	"zonebuild/internal/config"
+	"zonebuild/internal/lab"
+)
+
+// TestPresets takes each table of examples/services to a host where nothing else is: no
+// account, no CA, no drop box, read-only certificates. Where the file is another than
+// what the service serves, its very command is run, once, and seen to work.
+func TestPresets(t *testing.T) {
+	files, err := filepath.Glob("../../examples/services/*.toml")
+	if err != nil || len(files) < 9 {
+		t.Fatalf("%v %v", files, err)
+	}
+	old, err := tls.X509KeyPair(strange(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := strange(t)
+	fresh, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear := map[string]func(net.Conn) error{
+		"postfix":  talk("220 mail.example ESMTP\r\n", "\r\n", "250-mail.example\r\n250 STARTTLS\r\n", "STARTTLS\r\n", "220 go ahead\r\n"),
+		"openldap": talk("", "1.3.6.1.4.1.1466.20037", "\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"),
+		"prosody": talk("", "version='1.0'>", "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='1' version='1.0'>"+
+			"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>", "/>", "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".toml")
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := lab.TLSServer(t, lab.TLSOptions{Clear: clear[name], Certs: map[string][]tls.Certificate{"": {old}}})
+			y := &yard{t: t, dir: t.TempDir()}
+			y.write("certs/fullchain.pem", string(cert))
+			if err := os.Chmod(y.path("certs/fullchain.pem"), 0o444); err != nil {
+				t.Fatal(err)
+			}
+			// The command of the preset, behind a program of the test's.
+			y.write("do", "#!/bin/sh\necho \"$@\" >>"+y.path("done")+"\n")
+			if err := os.Chmod(y.path("do"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			reload := regexp.MustCompile(`(?m)^(reload\s*= \[)`)
+			y.write("acmehook.toml", reload.ReplaceAllString(string(text), fmt.Sprintf("${1}%q, ", y.path("do")))+
+				fmt.Sprintf("certificate = \"certs/fullchain.pem\"\nprobe = [%q]\n", server.Addr()))
+			h, faults := config.LoadHook(y.dir)
+			if len(faults) > 0 || len(h.Services) != 1 {
+				t.Fatalf("%v", faults)
+			}
+			ended := make(chan struct{})
+			go func() { // the service, which heeds the command
+				defer close(ended)
+				lab.Until(t, "the command is run", func() error { _, err := os.Stat(y.path("done")); return err })
+				server.Show("", fresh)
+			}()
+			out := y.does(cli.ExitOK, "trigger", "--json")
+			<-ended
+			var all struct {
+				Services []struct{ Service, Did, Why, Error string }
+			}
+			if err := json.Unmarshal([]byte(out), &all); err != nil || len(all.Services) != 1 {
+				t.Fatalf("%v %s", err, out)
+			}
+			if s := all.Services[0]; s.Service != name || s.Did != "reload" || s.Error != "" || !strings.Contains(s.Why, "serves another certificate than its files have") {
+				t.Errorf("%+v", s)
+			}
+			if got, want := y.read("done"), strings.Join(h.Services[0].Reload[1:], " ")+"\n"; got != want || want == "\n" {
+				t.Errorf("run: %q, want %q", got, want)
+			}
+			before := y.tree()
+			if said := y.does(cli.ExitOK, "trigger"); said != "" {
+				t.Errorf("it says %q of what is right", said)
+			}
+			if after := y.tree(); !maps.Equal(before, after) {
+				t.Errorf("before\n%v\nafter\n%v", before, after)
+			}
+			for path := range before {
+				if path != "state" && path != "state/trigger.lock" && !strings.HasPrefix(path, "certs") && path != "." && path != "do" && path != "done" && path != "acmehook.toml" {
+					t.Errorf("%s was made", path)
+				}
+			}
+		})
+	}
+}
+
+// TestTriggerFiles: a service that cannot be asked, and whose own program says which
+// files it reads.
+func TestTriggerFiles(t *testing.T) {
+	y := &yard{t: t, dir: t.TempDir()}
+	cert, _ := strange(t)
+	y.write("cert.pem", string(cert))
+	y.write("more.pem", "1")
+	y.write("list", "#!/bin/sh\ncat "+y.path("listed")+"\nenv >"+y.path("environment")+"\n")
+	y.write("do", "#!/bin/sh\necho x >>"+y.path("done")+"\n")
+	for _, name := range []string{"list", "do"} {
+		if err := os.Chmod(y.path(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	y.write("listed", "\n"+y.path("more.pem")+"\n")
+	y.write("acmehook.toml", fmt.Sprintf("[service.quic]\nhost = \"www.example.org\"\nport = 443\nprobe = \"none\"\ncertificate = \"cert.pem\"\nfiles-from = [%q]\nreload = [%q]\n", y.path("list"), y.path("do")))
+	calls := func(want int) {
+		t.Helper()
+		b, _ := os.ReadFile(y.path("done"))
+		if got := strings.Count(string(b), "x"); got != want {
+			t.Fatalf("%d calls, want %d", got, want)
+		}
+	}
+	y.says(cli.ExitOK, "quic: reload: its files have changed\n", "trigger")
+	calls(1)
+	y.does(cli.ExitOK, "trigger")
+	calls(1)
+	y.write("more.pem", "2")
+	y.does(cli.ExitOK, "trigger")
+	calls(2)
+	if strings.Contains(y.read("environment"), environmentSecret) {
+		t.Error("a secret in the environment of the program that lists")
+	}
+	for listed, want := range map[string]string{
+		"more.pem\n":                `prints "more.pem", which is no whole path`,
+		"/nonexistent/x.pem\n":      "open /nonexistent/x.pem: no such file or directory",
+		strings.Repeat("/a\n", 300): "prints more than 256",
+		strings.Repeat("/"+strings.Repeat("a", 99)+"\n", 1000): "it prints too much",
+	} {
+		y.write("listed", listed)
+		y.says(cli.ExitFailed, want, "trigger")
+		calls(2)
+	}
+	y.write("list", "#!/bin/sh\necho no; exit 3\n")
+	y.says(cli.ExitFailed, "list its files: run "+y.path("list")+": exit status 3", "trigger")
+	calls(2)
+}
