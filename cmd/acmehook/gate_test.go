@@ -108,6 +108,16 @@ func TestGate(t *testing.T) {
 	if s := w.status(); s.Generation != 2 || w.spki("lines/mail/live/cert.pem") == first && w.spki("lines/mail/live/cert.pem") != next {
 		t.Fatalf("%+v", s)
 	}
+
+	// A zone whose signatures do not hold costs no failure at the CA.
+	orders := strings.Count(w.ca.Log(), "POST /order-plz")
+	resolves(func(s string) string {
+		return regexp.MustCompile(`(?m)^(\S+\s.*RRSIG\s+(?:NSEC|NSEC3|SOA) .*) (\S{10})(\S*)$`).ReplaceAllString(s, "$1 AAAAAAAAAA$3")
+	})
+	w.says(cli.ExitFailed, "before an order: DNSSEC of mail.example.org.: bogus: ", "renew", "mail", "--force")
+	if n := strings.Count(w.ca.Log(), "POST /order-plz"); n != orders {
+		t.Errorf("%d orders", n-orders)
+	}
 }
 
 // pinned is a line in the yard whose key is to change when DNS allows it: the first
