@@ -46,7 +46,7 @@ func (p *program) statusCommand() *ucli.Command {
 				}
 				all = append(all, s)
 				if !c.Bool("json") {
-					fmt.Fprint(p.out, statusText(s))
+					fmt.Fprint(p.out, statusText(s, h.now))
 				}
 			}
 			if c.Bool("json") {
@@ -79,7 +79,7 @@ func (h *hook) chosen(names []string) ([]config.Line, error) {
 }
 
 // statusText is a paragraph for people.
-func statusText(s lines.Status) string {
+func statusText(s lines.Status, now time.Time) string {
 	var b strings.Builder
 	put := func(format string, args ...any) {
 		text := diag.Escape(fmt.Sprintf(format, args...))
@@ -96,10 +96,10 @@ func statusText(s lines.Status) string {
 		put("the CA suggests to renew from %s to %s", stamp(r.Start), stamp(r.End))
 	}
 	if s.Key != nil {
-		put("key: %s", s.Key.ID)
+		put("key: %s", keyText(s.Key, now))
 	}
 	if s.NextKey != nil {
-		put("next key: %s", s.NextKey.ID)
+		put("next key: %s", keyText(s.NextKey, now))
 	}
 	for _, v := range s.Services {
 		switch {
@@ -128,4 +128,12 @@ func statusText(s lines.Status) string {
 		put("ALARM: %s [%s]", s.Alarm.Message, s.Alarm.Code)
 	}
 	return b.String()
+}
+
+// keyText is a key and its age.
+func keyText(k *lines.KeyStatus, now time.Time) string {
+	if k.Created.IsZero() {
+		return k.ID
+	}
+	return fmt.Sprintf("%s, %d days old", k.ID, int(now.Sub(k.Created)/(24*time.Hour)))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ type Line struct {
 	Combined  bool
 	DHParams  string // ready to use; "" = none
 	Keep      int    // old generations
+	Dir       string // of its certificates, ready to use
+	KeysDir   string // of its private keys, ready to use
+	KeyGroup  *int   // that may read them; nil: nobody but the owner
 }
 
 // Service is [service.NAME]: where a certificate is served.
@@ -170,7 +174,7 @@ func (l *loader) loadLine(h *Hook, name string, e *entry) {
 	case n.DHParams != "" && !n.Combined:
 		l.errorf(e.val.table.find("dh-params").at, "config-value", "dh-params: they stand in combined.pem only: combined = true")
 	}
-	l.place(&n.CSR, &n.NextCSR, &n.DHParams)
+	l.place(&n.CSR, &n.NextCSR, &n.DHParams, &n.Dir, &n.KeysDir)
 	h.Lines = append(h.Lines, n)
 }
 
@@ -192,6 +196,19 @@ func lineKeys(n *Line) []key {
 		{"combined", boolean(&n.Combined)},
 		{"dh-params", localPath(&n.DHParams)},
 		{"keep", number(&n.Keep, 1, 1000)},
+		{"directory", localPath(&n.Dir)},
+		{"keys", localPath(&n.KeysDir)},
+		{"key-group", func(v value) error {
+			s, err := v.str()
+			if err != nil {
+				return err
+			}
+			gid, err := ParseGroup(s)
+			if err == nil {
+				n.KeyGroup = &gid
+			}
+			return err
+		}},
 		{"must-staple", func(v value) error {
 			var on bool
 			if err := boolean(&on)(v); err != nil || !on {
@@ -315,8 +332,26 @@ func oneName(to *domain.Name) func(value) error {
 	}
 }
 
-// checkLines wants every service that a line names to be there.
+// checkLines wants every service that a line names to be there, and gives the lines
+// the places that they have without word: below those of all lines. No two may share
+// one.
 func (l *loader) checkLines(h *Hook, root *table) {
+	owner := map[string]string{}
+	for i := range h.Lines {
+		n := &h.Lines[i]
+		if n.Dir == "" {
+			n.Dir = filepath.Join(l.inTree(h.LinesDir), n.Name)
+		}
+		if n.KeysDir == "" {
+			n.KeysDir = filepath.Join(l.inTree(h.KeysDir), n.Name)
+		}
+		for _, dir := range []string{n.Dir, n.KeysDir} {
+			if other, taken := owner[filepath.Clean(dir)]; taken {
+				l.errorf(root.find("line").val.table.find(n.Name).at, "config-value", "line %s: %s is taken by the line %s", n.Name, dir, other)
+			}
+			owner[filepath.Clean(dir)] = n.Name
+		}
+	}
 	for _, n := range h.Lines {
 		for _, name := range n.Services {
 			if !slices.ContainsFunc(h.Services, func(s Service) bool { return s.Name == name }) {

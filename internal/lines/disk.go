@@ -19,12 +19,16 @@ import (
 
 // Paths are the places of one line.
 type Paths struct {
-	Line string // LINES/NAME
-	Keys string // KEYS/NAME
+	Line  string // LINES/NAME
+	Keys  string // KEYS/NAME
+	Group *int   // that may read the keys; nil: nobody
 }
 
 // PathsOf are the places of a line.
 func PathsOf(h *config.Hook, name string) Paths {
+	if l, ok := h.Line(name); ok && l.Dir != "" && l.KeysDir != "" {
+		return Paths{Line: l.Dir, Keys: l.KeysDir, Group: l.KeyGroup}
+	}
 	return Paths{Line: filepath.Join(h.LinesDir, name), Keys: filepath.Join(h.KeysDir, name)}
 }
 
@@ -229,7 +233,15 @@ func (p Paths) combine(path string, l config.Line, k *Key, full []byte) error {
 		}
 		text = append(text, dh...)
 	}
-	return durable.WriteFile(path, text, durable.Options{Mode: 0o600})
+	return durable.WriteFile(path, text, p.secret())
+}
+
+// secret is how files with a private key are written.
+func (p Paths) secret() durable.Options {
+	if p.Group != nil {
+		return durable.Options{Mode: 0o640, Group: p.Group}
+	}
+	return durable.Options{Mode: 0o600}
 }
 
 // fresh is the number of the next generation: above all that are there, as the

@@ -117,7 +117,7 @@ func Adopt(h *config.Hook, l config.Line, f Found, now time.Time) error {
 		made = now
 	}
 	k := &Key{ID: made.UTC().Format(keyTime) + "-" + hash(spki)[:8], Created: made, SPKI: spki}
-	if err := WriteKey(p.key(k.ID), f.Key); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := writeKey(p.key(k.ID), f.Key, p.secret()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("import %s: %w", f.Name, err)
 	}
 	if err := p.install(l, f.Chain, k, 1); err != nil {

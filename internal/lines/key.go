@@ -50,6 +50,10 @@ func NewKey(kind string) (crypto.Signer, error) {
 // WriteKey writes a private key as PKCS #8, mode 0600, to a file that must not
 // exist. Errors: fs.ErrExist.
 func WriteKey(path string, key crypto.Signer) error {
+	return writeKey(path, key, durable.Options{Mode: 0o600})
+}
+
+func writeKey(path string, key crypto.Signer, o durable.Options) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("write the key %s: %w", path, err)
@@ -57,17 +61,20 @@ func WriteKey(path string, key crypto.Signer) error {
 	if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("write the key %s: %w", path, err)
 	}
-	return durable.CreateFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), durable.Options{Mode: 0o600})
+	return durable.CreateFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), o)
 }
 
 // ReadKey reads a private key in PEM: PKCS #8, PKCS #1 or SEC 1. A file that others
 // may read is refused, for then it is no secret. No error quotes what is in it.
-func ReadKey(path string) (crypto.Signer, error) {
+func ReadKey(path string) (crypto.Signer, error) { return readKey(path, 0o077) }
+
+// readKey refuses a file with one of these rights.
+func readKey(path string, refused fs.FileMode) (crypto.Signer, error) {
 	data, info, err := durable.ReadFile(path, maxPEM)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the key: %w", err)
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&refused != 0:
 		return nil, fmt.Errorf("read the key %s: its mode is %04o, others may read it: chmod 600", path, info.Mode().Perm())
 	}
 	key, err := ParseKey(data)
@@ -119,7 +126,7 @@ func (p Paths) newKey(kind string, now time.Time) (*Key, error) {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
 	k := &Key{ID: now.UTC().Format(keyTime) + "-" + hash(spki)[:8], Created: now.UTC().Truncate(time.Second), SPKI: spki}
-	return k, WriteKey(p.key(k.ID), signer)
+	return k, writeKey(p.key(k.ID), signer, p.secret())
 }
 
 // keyOf reads the key of an ID again. Errors: fs.ErrNotExist.
@@ -127,7 +134,11 @@ func (p Paths) keyOf(id string) (*Key, crypto.Signer, error) {
 	if !regexp.MustCompile(`^[0-9A-Za-z-]+$`).MatchString(id) {
 		return nil, nil, fmt.Errorf("read the key: %q names none", id)
 	}
-	signer, err := ReadKey(p.key(id))
+	refused := fs.FileMode(0o077)
+	if p.Group != nil {
+		refused = 0o037
+	}
+	signer, err := readKey(p.key(id), refused)
 	if err != nil {
 		return nil, nil, err
 	}
