@@ -40,6 +40,8 @@ func (p *pass) alarms(j *job) {
 		return
 	}
 	tell := func(event string, a Alarm) bool {
+		p.telling.Lock() // one at a time, as its author expects
+		defer p.telling.Unlock()
 		b, err := json.Marshal(alarmEvent{event, j.z.Name, a.Code, a.Message, a.Since})
 		if err == nil {
 			_, err = publish.Run(p.ctx, alarmTimeout, p.tree.Config.Tree, argv, append(b, '\n'))

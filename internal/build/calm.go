@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,15 +126,14 @@ func glance(path string, buf []byte) (p published, ok bool) {
 	}
 	// The owner and the names in the rdata may hold anything but a tab or a space.
 	line, _, whole := bytes.Cut(buf[headerLen:n], []byte{'\n'})
-	fields := bytes.Split(line, []byte{'\t'})
-	if !whole || len(fields) != 5 || string(fields[2]) != "IN" || string(fields[3]) != "SOA" {
+	_, line, isSOA := bytes.Cut(line, []byte("\tIN\tSOA\t"))
+	if !whole || !isSOA || bytes.Count(line, []byte{' '}) != 6 {
 		return p, false
 	}
-	rdata := bytes.Split(fields[4], []byte{' '})
-	if len(rdata) != 7 {
-		return p, false
-	}
-	serial, err := strconv.ParseUint(string(rdata[2]), 10, 32)
+	_, line, _ = bytes.Cut(line, []byte{' '}) // behind the primary server
+	_, line, _ = bytes.Cut(line, []byte{' '}) // and the mailbox
+	digits, _, _ := bytes.Cut(line, []byte{' '})
+	serial, err := strconv.ParseUint(string(digits), 10, 32)
 	p.serial = uint32(serial)
 	return p, err == nil
 }
@@ -159,11 +157,11 @@ func (t *Tree) afterOf(apex domain.Name, head published, s *State) (a After) {
 	return a
 }
 
-// sideBySide calls f for each of n, on all cores.
-func sideBySide(n int, f func(i int)) {
+// sideBySide calls f for each of n, so many at a time.
+func sideBySide(n, width int, f func(i int)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range min(n, runtime.GOMAXPROCS(0)) {
+	for range min(n, width) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
 				f(int(i))

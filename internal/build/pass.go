@@ -74,6 +74,7 @@ type Report struct {
 // Bounds of a pass.
 const (
 	batchZones = 256              // zones that are told to the server and confirmed together
+	atOnce     = 16               // small files of zones that are written at a time
 	lockWait   = 60 * time.Second // for another process at the same zone
 	askWait    = 3 * time.Second  // for the served serial, before signing
 )
@@ -87,7 +88,8 @@ type pass struct {
 	looks      *looks
 	preview    bool // of rollovers, as of now: also where nothing is new
 	hush       hush
-	buffers    sync.Pool // of *[]byte with headBytes each
+	buffers    sync.Pool  // of *[]byte with headBytes each
+	telling    sync.Mutex // held while alarm-command runs
 }
 
 func (t *Tree) newPass(ctx context.Context, o Options) *pass {
@@ -108,6 +110,7 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	report := Report{Zones: []Result{}}
 	listed := aside(t.refresh)
 	zones, err := t.choose(o.Zones)
+	report.Zones = slices.Grow(report.Zones, len(zones))
 	if unlisted := listed(); err == nil {
 		err = unlisted
 	}
@@ -200,7 +203,7 @@ func (p *pass) batch(zones []*config.Zone) []Result {
 	out := make([]Result, len(zones))
 	calm := make([]bool, len(zones))
 	p.tree.openSources(zones)
-	sideBySide(len(zones), func(i int) { out[i], calm[i] = p.calm(zones[i]) })
+	sideBySide(len(zones), runtime.GOMAXPROCS(0), func(i int) { out[i], calm[i] = p.calm(zones[i]) })
 	p.tree.closeSources()
 	var order []int
 	for i := range zones {
@@ -228,11 +231,25 @@ func (p *pass) batch(zones []*config.Zone) []Result {
 	close(started)
 	wg.Wait()
 	p.announce(jobs)
+	p.finishAll(jobs)
 	for at, i := range order {
-		p.finish(jobs[at])
 		out[i] = jobs[at].res
 	}
 	return out
+}
+
+// finishAll finishes the zones of which there is something to tell in their order,
+// and then the others side by side: what they wait for is mostly the disk.
+func (p *pass) finishAll(jobs []*job) {
+	var silent []*job
+	for _, j := range jobs {
+		if j.lock != nil && len(j.alarmsBefore)+len(j.state.Alarms) == 0 {
+			silent = append(silent, j)
+			continue
+		}
+		p.finish(j)
+	}
+	sideBySide(len(silent), atOnce, func(i int) { p.finish(silent[i]) })
 }
 
 // start locks a zone and loads its state.
@@ -366,7 +383,7 @@ func (p *pass) confirm(jobs []*job) []*job {
 	begun := p.clock()
 	results := publish.Confirm(p.ctx, server, want, p.tree.Config.Publish.Timeout)
 	p.took(StageConfirm, begun)
-	var failed []*job
+	var failed, confirmed []*job
 	for _, j := range jobs {
 		if !j.reload {
 			continue
@@ -376,7 +393,7 @@ func (p *pass) confirm(jobs []*job) []*job {
 		case err != nil:
 			j.unconfirmed(err)
 		case r.Outcome == publish.Confirmed:
-			p.confirmed(j, r.Unasked)
+			confirmed = append(confirmed, j)
 		case r.Outcome == publish.FailedLoad:
 			failed = append(failed, j)
 		default:
@@ -384,6 +401,10 @@ func (p *pass) confirm(jobs []*job) []*job {
 		}
 		j.reload = false
 	}
+	sideBySide(len(confirmed), atOnce, func(i int) {
+		j := confirmed[i]
+		p.confirmed(j, results[j.z.Name].Unasked)
+	})
 	return failed
 }
 

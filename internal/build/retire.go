@@ -17,9 +17,12 @@ import (
 // never retired: whatever of their files is left tells.
 func (t *Tree) orphans() []domain.Name {
 	var out []domain.Name
-	add := func(file string) {
+	add := func(dir, name, file string) {
 		apex, err := domain.FromFileName(file)
-		if strings.HasPrefix(file, ".") || err != nil || t.Config.Find(apex) != nil || slices.Contains(out, apex) || !t.wasPublished(apex) {
+		if strings.HasPrefix(file, ".") || err != nil || t.Config.Find(apex) != nil || slices.Contains(out, apex) {
+			return
+		}
+		if info, err := os.Lstat(filepath.Join(dir, name)); err != nil || !info.Mode().IsRegular() || !t.wasPublished(apex) {
 			return
 		}
 		if s, _ := t.loadState(apex); s.Retired {
@@ -29,36 +32,30 @@ func (t *Tree) orphans() []domain.Name {
 	}
 	for _, dir := range []string{t.Config.Paths.Signed, t.Config.Paths.Unsigned, t.lastGoodDir()} {
 		for _, name := range fileNames(dir) {
-			add(name)
+			add(dir, name, name)
 		}
 	}
 	for _, name := range fileNames(t.Config.Paths.State) {
 		if file, ok := strings.CutSuffix(name, ".json"); ok {
-			add(file)
+			add(t.Config.Paths.State, name, file)
 		}
 	}
 	slices.SortFunc(out, domain.Name.Compare)
 	return out
 }
 
-// fileNames are the regular files in a directory, in no order.
+// fileNames are the names in a directory, in no order.
 func fileNames(dir string) []string {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	entries, err := f.ReadDir(-1)
+	names, err := f.Readdirnames(-1)
 	if err != nil {
 		return nil
 	}
-	var out []string
-	for _, e := range entries {
-		if e.Type().IsRegular() {
-			out = append(out, e.Name())
-		}
-	}
-	return out
+	return names
 }
 
 // wasPublished reports whether a file of ours holds the zone, or its state says

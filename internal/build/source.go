@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -182,7 +183,7 @@ func (t *Tree) quickInput(z *config.Zone, buf []byte) (digest [sha256.Size]byte,
 	files := make([]zone.Source, 0, 8)
 	file := func(name string) bool {
 		src, err := t.peek(name, buf)
-		if err != nil || primary.HasInclude(src) {
+		if err != nil || bytes.IndexByte(src, '$') >= 0 && primary.HasInclude(src) {
 			return false
 		}
 		files = append(files, zone.Source{Name: name, Digest: sha256.Sum256(src)})

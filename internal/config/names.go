@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"zonebuild/internal/diag"
@@ -62,6 +63,7 @@ func (l *loader) zonesFromFiles() {
 		}
 		return
 	}
+	l.Zones = slices.Grow(l.Zones, len(entries))
 	for _, e := range entries {
 		if e.IsDir() || dropping(e.Name()) {
 			continue
