@@ -105,9 +105,11 @@ const (
 )
 
 // Run runs a program of the operator's with extra environment and input, and
-// gives its standard output. It works in dir, from where a relative path of the
-// program counts, too. When the context or its time ends it is killed, with the
-// programs that it started.
+// gives the first MiB of its standard output. It works in dir, from where a relative
+// path of the program counts, too. When its time ends it is killed, with the
+// programs that it started; when the context does, it gets a SIGTERM and a second
+// before that, so that it can remove its locks. One that ends well has done so,
+// even if it leaves a program behind that holds its output open.
 func Run(ctx context.Context, timeout time.Duration, dir string, argv []string, stdin []byte, env ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -116,18 +118,27 @@ func Run(ctx context.Context, timeout time.Duration, dir string, argv []string, 
 	cmd.Env = append(cmd.Environ(), env...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = func() error {
+		signal := syscall.SIGKILL
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			signal = syscall.SIGTERM
+		}
+		return syscall.Kill(-cmd.Process.Pid, signal)
+	}
 	cmd.WaitDelay = time.Second
 	var out, said head
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
-	if err == nil {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil {
 		return out.String(), nil
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		err = fmt.Errorf("no end within %s", timeout)
 	case ctx.Err() != nil:
+		if cmd.Process != nil { // what did not heed the first signal
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
 		err = errors.New("interrupted")
 	}
 	if words := strings.TrimSpace(said.String() + out.String()); words != "" {
@@ -145,10 +156,14 @@ func shorten(s string) string {
 	return diag.Escape(s)
 }
 
-// head keeps the beginning of what is written to it.
-type head struct{ bytes.Buffer }
+// head keeps the beginning of what is written to it. The buffer is no embedded one:
+// io.Copy would find its ReadFrom, and keep everything.
+type head struct{ kept bytes.Buffer }
 
+// Write never fails: what is too much is lost.
 func (h *head) Write(b []byte) (int, error) {
-	h.Buffer.Write(b[:min(len(b), maxOutput-h.Len())])
+	h.kept.Write(b[:min(len(b), maxOutput-h.kept.Len())])
 	return len(b), nil
 }
+
+func (h *head) String() string { return h.kept.String() }

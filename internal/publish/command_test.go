@@ -6,7 +6,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,5 +121,65 @@ func TestCommandAddresses(t *testing.T) {
 	c.Reload(t.Context(), []domain.Name{apex})
 	if s, err := c.Serial(t.Context(), apex); err != nil || s.Serial != 7 || !s.WasServed {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// Of what a program prints without end the beginning is kept.
+func TestRunOutput(t *testing.T) {
+	out, err := publish.Run(t.Context(), time.Minute, "", sh("yes error | head -c 50000000"), nil)
+	if err != nil || len(out) != 1<<20 {
+		t.Errorf("%d octets of standard output are kept, %v", len(out), err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = publish.Run(t.Context(), time.Minute, "", sh("yes error | head -c 50000000 >&2; exit 3"), nil)
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; err == nil || got > 16<<20 {
+		t.Errorf("50 MB of standard error took %d octets of memory, %v", got, err)
+	}
+}
+
+// A program that ends well has, whatever it leaves behind.
+func TestRunLeavesChild(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	out, err := publish.Run(t.Context(), time.Minute, "", sh("sleep 1000 & echo $! >"+pid+"; echo done"), nil)
+	if child, convErr := strconv.Atoi(strings.TrimSpace(read(t, pid))); convErr == nil {
+		defer syscall.Kill(child, syscall.SIGKILL)
+	}
+	if err != nil || out != "done\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if _, err := publish.Run(t.Context(), time.Minute, "", sh("sleep 2 & exit 3"), nil); err == nil || err.Error() != "run /bin/sh: exit status 3" {
+		t.Errorf("one that fails: %v", err)
+	}
+}
+
+// A program that is interrupted can clean up; one that does not care is killed.
+func TestRunInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	for _, script := range []string{
+		"trap 'rm lock; exit 1' TERM; touch lock; while :; do sleep 0.1; done",
+		"trap '' TERM; touch lock; trap 'rm lock' EXIT; while :; do sleep 0.1; done",
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			_, err := publish.Run(ctx, time.Hour, dir, sh(script), nil)
+			ended <- err
+		}()
+		lock := filepath.Join(dir, "lock")
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if _, err := os.Stat(lock); err == nil {
+				break
+			}
+		}
+		cancel()
+		if err := <-ended; err == nil || !strings.HasPrefix(err.Error(), "run /bin/sh: interrupted") {
+			t.Errorf("%v", err)
+		}
+		_, err := os.Stat(lock)
+		if cares := strings.HasPrefix(script, "trap 'rm"); cares != errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", script, err)
+		}
 	}
 }
