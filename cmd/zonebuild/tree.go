@@ -155,7 +155,7 @@ func (s *session) nagiosStatus(list []build.ZoneStatus, running *daemon.Standing
 	}
 	if running != nil {
 		for _, a := range running.Alarms {
-			add("watch", a.Code, a.Message, a.Code != watch.AlarmBuild)
+			add("watch", a.Code, a.Message, a.Code != watch.AlarmBuild && a.Code != watch.AlarmPass)
 		}
 	}
 	switch {

@@ -1,6 +1,8 @@
 package watch
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"zonebuild/internal/domain"
@@ -9,15 +11,25 @@ import (
 // checkout is what the loop knows of a Checkout.
 type checkout struct {
 	*Checkout
-	lock     string    // that stands
-	since    time.Time // when it was first seen
+	hold               // that stands
+	since    time.Time // when its lock was first seen
 	asked    time.Time // when it was last looked for
 	updating bool
-	good     bool // the last update succeeded
+	good     bool  // the last update left a whole revision
+	failed   error // of the last update
 	revision string
 	next     time.Time            // update
 	zones    map[domain.Name]bool // built while it was held
 }
+
+// hold is why nothing of a checkout counts at an instant: a lock file, or changes that
+// no update made. The zero hold is none.
+type hold struct {
+	lock string
+	dirt error
+}
+
+func (h hold) free() bool { return h.lock == "" && h.dirt == nil }
 
 // newCheckouts keeps what is known of those that there were before.
 func newCheckouts(list []Checkout, old map[string]*checkout) map[string]*checkout {
@@ -33,19 +45,28 @@ func newCheckouts(list []Checkout, old map[string]*checkout) map[string]*checkou
 	return out
 }
 
-// asks gives the function that asks for the lock, for other goroutines.
-func (c *checkout) asks() func() string {
-	if c == nil || c.Locked == nil {
-		return func() string { return "" }
+// asks gives the function that asks whether the checkout is held, for other goroutines.
+func (c *checkout) asks(ctx context.Context) func() hold {
+	if c == nil {
+		return func() hold { return hold{} }
 	}
-	return c.Locked
+	locked, clean := c.Locked, c.Clean
+	return func() (h hold) {
+		if locked != nil {
+			h.lock = locked()
+		}
+		if clean != nil && h.lock == "" {
+			h.dirt = clean(ctx)
+		}
+		return h
+	}
 }
 
 // held reports whether nothing of the checkout counts now.
-func (c *checkout) held() bool { return c.lock != "" || c.updating || c.Updater != nil && !c.good }
+func (c *checkout) held() bool { return !c.free() || c.updating || c.Updater != nil && !c.good }
 
 func (c *checkout) lockPoll() time.Duration {
-	if c.asked.Sub(c.since) >= lockAlarm {
+	if c.lock == "" || c.asked.Sub(c.since) >= lockAlarm {
 		return 8 * lockPoll
 	}
 	return lockPoll
@@ -69,7 +90,7 @@ func (r *run) turnCheckout(c *checkout, now time.Time) time.Time {
 		clear(c.zones)
 		r.schedule.change(zones)
 	}
-	if c.Updater == nil || c.updating || !r.idle() {
+	if c.Updater == nil || c.updating || !r.idle() || r.reload && reached(r.reloadAt, now) {
 		return now.Add(beat)
 	}
 	if now.Before(c.next) {
@@ -79,7 +100,7 @@ func (r *run) turnCheckout(c *checkout, now time.Time) time.Time {
 	r.updating++
 	updater := c.Updater
 	r.start(func() func() {
-		revision, err := updater.Update(r.work)
+		revision, err := updater.Update(r.fetch)
 		return func() { r.updated(c, revision, err) }
 	})
 	return now.Add(beat)
@@ -88,9 +109,11 @@ func (r *run) turnCheckout(c *checkout, now time.Time) time.Time {
 func (r *run) updated(c *checkout, revision string, err error) {
 	now := time.Now()
 	r.updating--
-	c.updating, c.good, c.next = false, err == nil, now.Add(max(c.Every, time.Second))
-	r.alarmf(AlarmUpdate, c.Name, err != nil, "update %s: %v", c.Name, err)
-	if err != nil {
+	var unmoved *UnmovedError
+	c.failed, c.good = err, err == nil || errors.As(err, &unmoved)
+	c.updating, c.next = false, now.Add(max(c.Every, time.Second))
+	r.tellUpdate(c)
+	if !c.good {
 		return
 	}
 	if c.revision != revision {
@@ -104,12 +127,25 @@ func (r *run) updated(c *checkout, revision string, err error) {
 	}
 }
 
-// lockSeen notes whether a lock stands.
-func (r *run) lockSeen(c *checkout, lock string, now time.Time) {
-	if lock != "" && c.lock == "" {
+// tellUpdate tells of updates of a checkout that there still is.
+func (r *run) tellUpdate(c *checkout) {
+	err := c.failed
+	if err == nil {
+		err = c.dirt
+	}
+	if r.checkouts[c.Name] != c || c.Updater == nil {
+		err = nil
+	}
+	r.alarmf(AlarmUpdate, c.Name, err != nil, "update %s: %v", c.Name, err)
+}
+
+// holdSeen notes whether a lock stands, or somebody made changes.
+func (r *run) holdSeen(c *checkout, h hold, now time.Time) {
+	if h.lock != "" && c.lock == "" {
 		c.since = now
 	}
-	c.lock, c.asked = lock, now
-	r.alarmf(AlarmLocked, c.Name, lock != "" && now.Sub(c.since) >= lockAlarm,
-		"%s is there for %s: does its program still run? Nothing new is taken from %s until it is gone", lock, lockAlarm, c.Name)
+	c.hold, c.asked = h, now
+	r.alarmf(AlarmLocked, c.Name, h.lock != "" && now.Sub(c.since) >= lockAlarm,
+		"%s is there for %s: does its program still run? Nothing new is taken from %s until it is gone", h.lock, lockAlarm, c.Name)
+	r.tellUpdate(c)
 }

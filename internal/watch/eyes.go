@@ -111,7 +111,7 @@ func absolute(paths []string) ([]string, error) {
 func (e *Eyes) Hints() <-chan string { return e.hints }
 
 // Follow sets the paths of a source anew, such as files that fragments include.
-// It holds from the next look on.
+// It holds from the next look on, and does not wait for one that hangs.
 func (e *Eyes) Follow(source string, paths []string) error {
 	one := e.eyes[source]
 	if one == nil {
@@ -121,9 +121,9 @@ func (e *Eyes) Follow(source string, paths []string) error {
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", source, err)
 	}
-	one.mu.Lock()
-	defer one.mu.Unlock()
-	one.paths = paths
+	one.nextMu.Lock()
+	defer one.nextMu.Unlock()
+	one.next = paths
 	return nil
 }
 
@@ -160,6 +160,9 @@ type eye struct {
 	paths []string
 	known map[string]known
 	watch watches
+
+	nextMu sync.Mutex
+	next   []string // paths from the next look on; nil = as they are
 }
 
 // keeps reports whether a name in a directory counts.
@@ -171,6 +174,11 @@ func (e *eye) keeps(base string) bool {
 }
 
 func (e *eye) look(ctx context.Context, full bool) Sight {
+	e.nextMu.Lock()
+	if e.next != nil {
+		e.paths, e.next = e.next, nil
+	}
+	e.nextMu.Unlock()
 	w := &walk{eye: e, ctx: ctx, full: full, now: time.Now(), seen: map[string]bool{}}
 	e.watch.begin(full)
 	for _, path := range e.paths {

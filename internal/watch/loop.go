@@ -24,6 +24,7 @@ const (
 	lockPoll  = 250 * time.Millisecond // while a checkout is locked
 	lockAlarm = 5 * time.Minute
 	stopGrace = 75 * time.Second // for the running build at the end; systemd waits for 90
+	fetchLast = 3 * time.Second  // for a running update
 	stopLast  = 10 * time.Second // after it was told to stop
 )
 
@@ -41,17 +42,19 @@ type Loop struct {
 	Wall  func() time.Time // the calendar; nil = time.Now
 }
 
-// Run builds until the context ends; the running build, update and looks are
-// waited for then, and after 75 seconds told to stop. Errors: the first Load,
+// Run builds until the context ends; the running build is waited for then, and after
+// 75 seconds told to stop, an update after 3. Errors: the first Load,
 // and a build that does not come back when it is told to.
 func (l *Loop) Run(ctx context.Context) error {
 	r := &run{
 		Loop: l, done: make(chan func()), gone: make(chan struct{}),
-		raised: map[alarmKey]bool{}, started: time.Now(),
+		raised: map[alarmKey]string{}, started: time.Now(),
 	}
 	defer close(r.gone)
 	r.work, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer r.cancel()
+	r.fetch, r.endFetch = context.WithCancel(r.work)
+	defer r.endFetch()
 	setup, err := l.Load(ctx)
 	if ctx.Err() != nil && setup == nil {
 		return nil
@@ -68,7 +71,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-l.Reload:
-			r.reload = true
+			r.reload, r.reloadAt = true, time.Now()
 		case name, open := <-r.setup.Hints:
 			r.hint(name)
 			if !open {
@@ -98,10 +101,12 @@ type run struct {
 	schedule  schedule
 	left      map[string]File // what the builder wrote, by path
 
-	work   context.Context // of all that is started; it outlives the loop's
-	cancel context.CancelFunc
-	done   chan func()
-	gone   chan struct{} // closed when nobody receives from done any more
+	work     context.Context // of all that is started; it outlives the loop's
+	cancel   context.CancelFunc
+	fetch    context.Context // of updates
+	endFetch context.CancelFunc
+	done     chan func()
+	gone     chan struct{} // closed when nobody receives from done any more
 
 	started  time.Time // with this setup
 	begun    bool      // a build of it did
@@ -110,8 +115,10 @@ type run struct {
 	updating int // checkouts
 	looking  int // looks that run, also those of an older setup
 	reload   bool
+	reloadAt time.Time // not before
+	failed   int       // builds in a row, as a whole
 	ticked   struct{ now, wall time.Time }
-	raised   map[alarmKey]bool
+	raised   map[alarmKey]string // what was told
 }
 
 type alarmKey struct{ code, subject string }
@@ -148,8 +155,9 @@ func (r *run) use(setup *Setup) {
 	r.started, r.begun = time.Now(), false
 	r.schedule.keep(setup.Builder.Zones())
 	r.schedule.checkAll()
-	maps.DeleteFunc(r.raised, func(k alarmKey, _ bool) bool {
-		gone := k.subject != "" && r.source(k.subject) == nil && r.checkouts[k.subject] == nil
+	maps.DeleteFunc(r.raised, func(k alarmKey, _ string) bool {
+		c := r.checkouts[k.subject]
+		gone := k.subject != "" && r.source(k.subject) == nil && c == nil || k.code == AlarmUpdate && c != nil && c.Updater == nil
 		if gone {
 			r.tell(Alarm{Code: k.code, Subject: k.subject, Clear: true})
 		}
@@ -169,6 +177,9 @@ func (r *run) turn() time.Duration {
 		next = earlier(next, r.turnSource(s, now))
 	}
 	r.startJob(now, wall)
+	if r.reload && now.Before(r.reloadAt) {
+		next = earlier(next, r.reloadAt)
+	}
 	if r.idle() && r.settled(now) {
 		next = earlier(next, now.Add(r.schedule.wait(now, wall, beat)))
 	}
@@ -203,9 +214,11 @@ func (r *run) startJob(now, wall time.Time) {
 	if !r.idle() {
 		return
 	}
-	if r.reload {
+	config := r.checkouts[r.setup.Config]
+	if r.reload && reached(r.reloadAt, now) && (config == nil || !config.updating) {
 		r.reload, r.loading = false, true
-		r.start(r.loadSetup)
+		ask := config.asks(r.work)
+		r.start(func() func() { return r.loadSetup(ask) })
 		return
 	}
 	if !r.settled(now) {
@@ -217,8 +230,11 @@ func (r *run) startJob(now, wall time.Time) {
 	}
 }
 
-// loadSetup asks for the setup again.
-func (r *run) loadSetup() func() {
+// loadSetup asks for the setup again, unless somebody is writing where it lies.
+func (r *run) loadSetup(ask func() hold) func() {
+	if !ask().free() {
+		return func() { r.loading, r.reload, r.reloadAt = false, true, time.Now().Add(8*lockPoll) }
+	}
 	setup, err := r.Load(r.work)
 	return func() {
 		r.loading = false
@@ -234,6 +250,7 @@ func (r *run) loadSetup() func() {
 func (r *run) startBuild(zones []domain.Name) {
 	moves := &moving{asks: map[string]func() string{}, locks: map[string]string{}}
 	request := Request{Zones: zones, Revisions: map[string]string{}, Moving: moves.ask}
+	asks := map[string]func() hold{}
 	for _, name := range slices.Sorted(maps.Keys(r.checkouts)) {
 		c := r.checkouts[name]
 		if c.revision != "" {
@@ -242,13 +259,17 @@ func (r *run) startBuild(zones []domain.Name) {
 		if c.held() {
 			request.Held = append(request.Held, name)
 		} else {
-			moves.asks[name] = c.asks()
+			asks[name] = c.asks(r.work)
+			moves.asks[name] = c.Locked
 		}
 	}
 	setup := r.setup
 	r.start(func() func() {
-		for name := range moves.asks {
-			if moves.ask(name) {
+		for name, ask := range asks {
+			if h := ask(); !h.free() {
+				if h.lock != "" {
+					moves.locks[name] = h.lock
+				}
 				request.Held = append(request.Held, name)
 			}
 		}
@@ -263,8 +284,15 @@ func (r *run) startBuild(zones []domain.Name) {
 func (r *run) built(request Request, results []Result, locks map[string]string, err error) {
 	r.building = time.Time{}
 	now, wall := time.Now(), r.wall()
-	if err != nil && !errors.Is(err, context.Canceled) {
-		r.Log.Error("build", "err", err)
+	if !errors.Is(err, context.Canceled) {
+		if err != nil {
+			r.failed++
+			r.Log.Error("build", "err", err)
+		} else {
+			r.failed = 0
+		}
+		// Once may be a zone that was retired meanwhile.
+		r.alarmf(AlarmPass, "", r.failed > 1, "nothing is built: %v", err)
 	}
 	for _, res := range results {
 		for _, f := range res.Left {
@@ -283,7 +311,7 @@ func (r *run) built(request Request, results []Result, locks map[string]string, 
 			continue
 		}
 		c.missed(request.Zones)
-		r.lockSeen(c, lock, now)
+		r.holdSeen(c, hold{lock: lock}, now)
 		for _, s := range r.sources { // which find out when it is gone
 			if s.checkout == c {
 				s.quiet.note(now)
@@ -312,8 +340,11 @@ func (r *run) source(name string) *source {
 // stop waits for what runs: a look is told to stop at once, the others get time.
 func (r *run) stop(timer *time.Timer) error {
 	end, told := time.Now().Add(stopGrace), false
+	patience := time.Now().Add(fetchLast + stopLast) // with updates
+	defer time.AfterFunc(fetchLast, r.endFetch).Stop()
 	for {
-		now, busy := time.Now(), !r.idle() || r.updating > 0
+		now := time.Now()
+		busy := !r.idle() || r.updating > 0 && now.Before(patience)
 		switch {
 		case !busy && r.looking == 0:
 			return nil
@@ -326,7 +357,11 @@ func (r *run) stop(timer *time.Timer) error {
 			return nil // a look or an update that hangs holds nothing that matters
 		}
 		r.beat(now)
-		timer.Reset(min(beat, end.Sub(now)))
+		wait := min(beat, end.Sub(now))
+		if now.Before(patience) {
+			wait = min(wait, patience.Sub(now))
+		}
+		timer.Reset(wait)
 		select {
 		case then := <-r.done:
 			then()
@@ -338,12 +373,14 @@ func (r *run) stop(timer *time.Timer) error {
 // alarmf raises or clears an alarm, if that is news.
 func (r *run) alarmf(code, subject string, on bool, format string, args ...any) {
 	k := alarmKey{code, subject}
+	was, stands := r.raised[k]
 	switch {
-	case on == r.raised[k]:
 	case on:
-		r.raised[k] = true
-		r.tell(Alarm{Code: code, Subject: subject, Message: fmt.Sprintf(format, args...)})
-	default:
+		if message := fmt.Sprintf(format, args...); !stands || message != was {
+			r.raised[k] = message
+			r.tell(Alarm{Code: code, Subject: subject, Message: message})
+		}
+	case stands:
 		delete(r.raised, k)
 		r.tell(Alarm{Code: code, Subject: subject, Clear: true})
 	}

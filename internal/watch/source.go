@@ -47,7 +47,7 @@ func (s *source) due() time.Time {
 		t = earlier(t, s.quiet.due())
 	}
 	t = later(later(t, s.rate.next()), s.rest)
-	if s.checkout != nil && s.checkout.lock != "" {
+	if s.checkout != nil && !s.checkout.free() {
 		t = later(t, s.checkout.asked.Add(s.checkout.lockPoll()))
 	}
 	return t
@@ -69,7 +69,7 @@ func (r *run) turnSource(s *source, now time.Time) time.Time {
 	if s.Output && !r.building.IsZero() {
 		return now.Add(beat) // the end of the build turns the loop
 	}
-	if c := s.checkout; c != nil && (c.updating || c.Updater != nil && !c.good && s.seen) {
+	if c := s.checkout; c != nil && (c.updating || c.Updater != nil && !c.good && s.seen && !s.Mends) {
 		return now.Add(beat) // and so does the end of an update
 	}
 	if due := s.due(); now.Before(due) {
@@ -83,18 +83,18 @@ func (r *run) turnSource(s *source, now time.Time) time.Time {
 	why := look{full, s.hinted}
 	s.hinted, s.quiet.last = false, time.Time{}
 	r.looking++
-	setup, name, locked := r.setup, s.Name, s.checkout.asks()
+	setup, name, ask := r.setup, s.Name, s.checkout.asks(r.work)
 	r.start(func() func() {
 		var sight Sight
-		lock := locked()
-		if lock == "" {
+		h := ask()
+		if h.free() {
 			sight = setup.Look(r.work, name, full)
-			lock = locked() // one that came meanwhile makes a sight of half a revision
+			h = ask() // one that came meanwhile makes a sight of half a revision
 		}
 		return func() {
 			r.looking--
 			if r.setup == setup {
-				r.saw(s, why, sight, lock)
+				r.saw(s, why, sight, h)
 			}
 		}
 	})
@@ -108,7 +108,7 @@ type look struct {
 }
 
 // saw takes what a look found, and acts on it when nothing more seems to come.
-func (r *run) saw(s *source, why look, sight Sight, lock string) {
+func (r *run) saw(s *source, why look, sight Sight, h hold) {
 	now := time.Now()
 	// Looking takes a fifth of the time at most, whatever goes on there.
 	s.rest = now.Add(min(lookRest*now.Sub(s.looked), s.interval()))
@@ -117,9 +117,9 @@ func (r *run) saw(s *source, why look, sight Sight, lock string) {
 		s.pending[c.Path] = c
 	}
 	if s.checkout != nil {
-		r.lockSeen(s.checkout, lock, now)
+		r.holdSeen(s.checkout, h, now)
 	}
-	if lock != "" || s.Output && !r.building.IsZero() { // to be looked at again, when it is over
+	if !h.free() || s.Output && !r.building.IsZero() { // to be looked at again, when it is over
 		s.quiet.note(now)
 		if why.full {
 			s.full = now
@@ -155,7 +155,9 @@ func (r *run) accept(s *source, now time.Time) {
 			continue // the builder's own
 		}
 		e := r.setup.Concerns(c)
-		r.reload = r.reload || e.Reload
+		if e.Reload {
+			r.reload, r.reloadAt = true, now
+		}
 		all = all || e.All
 		zones = append(zones, e.Zones...)
 		news++

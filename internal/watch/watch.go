@@ -35,6 +35,7 @@ type Source struct {
 	Limit    Limit         // how often it may cause builds; zero = BoxLimit if distrusted, else no limit
 	Checkout string        // that it belongs to, and with which it is held back; "" = none
 	Output   bool          // the builder itself writes there: it is looked at between builds only
+	Mends    bool          // it is looked at also while updates of its checkout fail: it may say how to update
 }
 
 // Checkout is what a version control system or a program of the operator's
@@ -44,15 +45,26 @@ type Checkout struct {
 	Locked  func() string // the lock file that stands now; "" = none; nil = there are no locks
 	Updater Updater       // nil: somebody else updates it
 	Every   time.Duration // between two updates
+
+	// Clean says why what is there is not what an update left; nil: it is, or nobody
+	// asks. It is asked before and after each look, and before each build.
+	Clean func(ctx context.Context) error
 }
 
 // Updater fetches the newest revision. It is run in a goroutine of its own,
 // once at a time for each checkout, and not while a build runs.
 type Updater interface {
 	// Update gives the revision that is there now. After an error nothing of the
-	// checkout counts until an update succeeds.
+	// checkout counts until an update succeeds, unless it is an UnmovedError.
 	Update(ctx context.Context) (revision string, err error)
 }
+
+// UnmovedError is why an update failed that left a whole revision in place: that counts.
+type UnmovedError struct{ Cause error }
+
+func (e *UnmovedError) Error() string { return e.Cause.Error() }
+
+func (e *UnmovedError) Unwrap() error { return e.Cause }
 
 // Builder takes zones from their sources to the name server.
 type Builder interface {
@@ -156,6 +168,7 @@ type Setup struct {
 	Sources   []Source
 	Checkouts []Checkout
 	Builder   Builder
+	Config    string        // the checkout that the configuration lies in: it is not loaded while that is held; "" = none
 	Hints     <-chan string // names of sources in which something may have changed; nil = none
 	Close     func()        // called when the setup is no longer used, a look may still run; nil = nothing to do
 
@@ -170,13 +183,15 @@ type Setup struct {
 // Codes of an Alarm.
 const (
 	AlarmLocked = "source-locked" // a lock of a version control system stands for long
-	AlarmUpdate = "source-update" // an update failed
+	AlarmUpdate = "source-update" // an update failed, or somebody else changed what it left
 	AlarmStuck  = "source-stuck"  // a look does not come back
 	AlarmBuild  = "build-stuck"   // a build does not come back
 	AlarmReload = "reload-failed" // the new configuration is not taken
+	AlarmPass   = "pass-failed"   // builds fail as a whole
 )
 
-// Alarm is raised once, and cleared when its condition is over.
+// Alarm is raised once, once more for each other message, and cleared when its
+// condition is over.
 type Alarm struct {
 	Code    string
 	Subject string // the source or the checkout; "" = the daemon as a whole

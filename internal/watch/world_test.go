@@ -37,6 +37,7 @@ type world struct {
 	skew      time.Duration // of the calendar
 	refuse    error         // for the next loads
 	loads     int
+	config    string // the checkout of the configuration
 	closed    int
 	serial    int64
 	unsettled int // looks that find something being written
@@ -112,7 +113,7 @@ func (w *world) load(context.Context) (*Setup, error) {
 	}
 	return &Setup{
 		Sources: slices.Clone(w.sources), Checkouts: slices.Clone(w.checkouts), Builder: w, Hints: w.hints,
-		Look: w.look, Concerns: w.concerns,
+		Look: w.look, Concerns: w.concerns, Config: w.config,
 		Close: func() { w.mu.Lock(); w.closed++; w.mu.Unlock() },
 	}, nil
 }
