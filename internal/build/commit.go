@@ -324,6 +324,7 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		}
 	}
 	j.afterCommit(serial, header, t)
+	j.state.Boxed = p.boxedIn(j, z.Records())
 	t.rememberTLSA(j, z)
 	if external {
 		awaited := uint32(0)

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"context"
-
 	"zonebuild/internal/config"
 	"zonebuild/internal/domain"
 	"zonebuild/primary"
@@ -199,20 +197,16 @@ func (t *Tree) readHost(z *config.Zone) *sources {
 	return s
 }
 
-// keepUp keeps the last good records of a zone signed while nothing of its sources
-// may be read. What was refused and what was approved stays as it is.
-func (p *pass) keepUp(ctx context.Context, j *job) {
-	j.res.Action = Waiting
-	if j.prev == nil {
-		return
+// KeepOf takes over what another opening of the same tree has kept, of zones that are
+// made of the same files: so long as the checkout is held, it stands. None of the two
+// builds meanwhile.
+func (t *Tree) KeepOf(old *Tree) {
+	for apex, k := range old.kept {
+		was, is := old.Config.Find(apex), t.Config.Find(apex)
+		if was != nil && is != nil && was.SOA == is.SOA && slices.Equal(was.Primary, is.Primary) && old.Config.Tree == t.Config.Tree {
+			t.kept[apex] = k
+		}
 	}
-	last, err := j.prev.Zone()
-	if err != nil {
-		j.fail("build-failed", err)
-		return
-	}
-	j.held = "its sources are in other hands"
-	p.publish(ctx, j, last)
 }
 
 // Published are the zones that the tree has and those that are published all the

@@ -56,6 +56,7 @@ type Result struct {
 	News        bool            `json:"-"` // refusals, Kept or Error differ from those of the last run
 	Code        int             `json:"exit"`
 
+	Waits    bool `json:"-"` // as with Waiting, also where challenges were published
 	compiled bool // its sources were compiled in this pass
 
 	After After `json:"-"` // what a daemon has to know
@@ -82,12 +83,13 @@ type job struct {
 	reader  *publishedReader // while the rollovers are stepped
 	input   [sha256.Size]byte
 
-	host   int    // records of soa/ and primary/, once they are accepted
-	faults string // digest of the warnings of that input
-	held   string // why the last good records are published instead of the input
-	reload bool   // the server has to be told
-	keys   []dnssec.Key
-	oldest time.Time // expiration of the signatures that were made or kept for this publish
+	host    int    // records of soa/ and primary/, once they are accepted
+	faults  string // digest of the warnings of that input
+	held    string // why the last good records are published instead of the input
+	grafted bool   // with other challenges
+	reload  bool   // the server has to be told
+	keys    []dnssec.Key
+	oldest  time.Time // expiration of the signatures that were made or kept for this publish
 }
 
 // fail ends the job with an error that a retry may mend.

@@ -33,6 +33,7 @@ type State struct {
 	Hosts       int            `json:"ssh_hosts,omitempty"`  // files of sshfp/
 	Keys        []string       `json:"keys,omitempty"`       // ALGORITHM+TAG of the DNSKEYs it was published with
 	Unsigned    FileID         `json:"unsigned"`             // unsigned/ZONE as it was left
+	Boxed       []boxed        `json:"challenges,omitempty"` // of drop boxes, in what was published
 	TLSA        *publishedTLSA `json:"tlsa,omitempty"`       // of the published file, for the owners of certs.map
 	Good        FileID         `json:"good"`                 // last-good/ZONE as it was made of the confirmed file
 	GoodOf      FileID         `json:"good_of"`              // and that file

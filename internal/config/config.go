@@ -29,6 +29,7 @@ const File = "zonebuild.toml"
 // Config is what a tree's configuration says.
 type Config struct {
 	Tree         string
+	Given        bool   // the file is there and says something
 	Zones        []Zone // sorted by name
 	Default      Policy // [policy] itself
 	Publish      Publish
@@ -133,6 +134,7 @@ func (l *loader) load() {
 		l.errorf(fault.at, "config-syntax", "%s", fault.msg)
 		return
 	}
+	l.Given = len(root.entries) > 0
 	tables := map[string]func(*entry){
 		"policy": l.loadPolicies, "publish": l.loadPublish, "paths": l.loadPaths, "source": l.loadSources,
 		"tlsa": l.loadTLSA, "sshfp": l.loadSSHFP,

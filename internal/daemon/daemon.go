@@ -15,11 +15,13 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"zonebuild/internal/build"
 	"zonebuild/internal/cli"
+	"zonebuild/internal/config"
 	"zonebuild/internal/diag"
 	"zonebuild/internal/durable"
 	"zonebuild/internal/publish"
@@ -31,7 +33,7 @@ type Daemon struct {
 	Dir      string                                    // the tree
 	ServerOf func(*build.Tree) (publish.Server, error) // the name server of a configuration
 	Said     func(r *build.Report, revision string)    // told of each pass, one at a time; nil = nobody listens
-	Faults   func(diag.List)                           // told of the configuration's, at the start and at each reload
+	Faults   func(diag.List)                           // told of the configuration's, at the start and when a reload finds others
 	Now      func() time.Time                          // the calendar
 	Log      *slog.Logger
 	Reload   <-chan struct{} // SIGHUP
@@ -42,7 +44,9 @@ type Daemon struct {
 	Notify *Notify      // of the supervisor; nil = there is none
 
 	lock     *durable.Lock
-	refused  error  // why there is no lock
+	follower *gitFollower
+	refused  error // why there is no lock
+	faults   diag.List
 	state    string // the directory of the lock
 	mu       sync.Mutex
 	site     *site
@@ -98,14 +102,22 @@ func (d *Daemon) closeLock() {
 // load reads the configuration and makes the setup of the loop.
 func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
 	tree, faults, err := build.Open(d.Dir)
-	if d.Faults != nil {
+	if d.Faults != nil && !slices.EqualFunc(faults, d.faults, func(a, b diag.Diagnostic) bool { return a.String() == b.String() }) {
 		d.Faults(faults)
 	}
+	d.faults = faults
 	if err != nil {
 		return nil, err
 	}
 	if tree == nil {
 		return nil, refusal(faults, d.lock != nil)
+	}
+	d.mu.Lock()
+	gone := d.site != nil && d.site.tree.Config.Given && !tree.Config.Given
+	d.mu.Unlock()
+	if gone {
+		tree.Close()
+		return nil, errGone
 	}
 	s, err := d.newSite(ctx, tree)
 	if err == nil {
@@ -121,6 +133,10 @@ func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
 	d.Notify.send("READY=1\nSTATUS=" + statusLine(watch.Status{Zones: len(s.known)}))
 	return s.setup(), nil
 }
+
+// errGone keeps a checkout, a copy or an editor that takes the file away for a moment
+// from what the defaults would do: tell no server, and take the zones from soa/ alone.
+var errGone = errors.New(config.File + " is gone, or says nothing any more (a restart begins with the defaults)")
 
 // refusal is why a configuration is not taken: in full for the alarm, or, when the
 // faults were printed and the program ends, the exit code alone.

@@ -21,12 +21,13 @@ import (
 // site is one configuration of the tree at work.
 type site struct {
 	*Daemon
-	tree   *build.Tree
-	server *timed
-	eyes   *watch.Eyes
-	list   []watch.Source
-	began  time.Time
-	known  map[domain.Name]bool // zones that there are, also those that left the tree
+	tree    *build.Tree
+	server  *timed
+	eyes    *watch.Eyes
+	list    []watch.Source
+	began   time.Time
+	waiting bool                 // it was said; of Build alone
+	known   map[domain.Name]bool // zones that there are, also those that left the tree
 
 	mu     sync.Mutex
 	index  map[string][]domain.Name // zones by the path of a file of soa/ or primary/ that they are made of
@@ -40,10 +41,15 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 	if err := d.takeLock(ctx, tree); err != nil {
 		return nil, err
 	}
-	if err := d.Follow.check(tree); err != nil {
+	if err := d.Follow.check(ctx, tree); err != nil {
 		return nil, err
 	}
 	tree.Keep()
+	d.mu.Lock()
+	if d.site != nil {
+		tree.KeepOf(d.site.tree)
+	}
+	d.mu.Unlock()
 	server, err := d.ServerOf(tree)
 	if err != nil {
 		return nil, err
@@ -89,7 +95,7 @@ func note(index map[string][]domain.Name, file string, apex domain.Name) error {
 func (s *site) setup() *watch.Setup {
 	return &watch.Setup{
 		Sources: append(slices.Clone(s.list), s.ownSources()...), Checkouts: s.checkouts(), Builder: s,
-		Hints: s.eyes.Hints(), Look: s.look, Concerns: s.concerns,
+		Config: checkoutTree, Hints: s.eyes.Hints(), Look: s.look, Concerns: s.concerns,
 		Close: func() {
 			s.eyes.Close()
 			s.tree.Close()
@@ -114,6 +120,7 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 		Now: begun.UTC().Truncate(time.Second), Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
 		Held: slices.Contains(r.Held, checkoutTree), Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
 	})
+	s.sayWaiting(&report)
 	var servers []string
 	for _, server := range s.servers() {
 		servers = append(servers, server.String())
@@ -137,6 +144,16 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 		return nil, err
 	}
 	return out, err
+}
+
+// sayWaiting says once, for as long as it goes on, that zones are kept up as they are
+// published: nothing of their sources was read since the start.
+func (s *site) sayWaiting(report *build.Report) {
+	waiting := slices.ContainsFunc(report.Zones, func(z build.Result) bool { return z.Waits })
+	if waiting && !s.waiting {
+		s.Log.Warn("nothing is read of the checkout: the published records stand, with the challenges of now")
+	}
+	s.waiting = s.waiting && len(report.Zones) == 0 || waiting
 }
 
 // result translates what became of a zone.
@@ -212,7 +229,7 @@ func (s *site) revision(ctx context.Context, r watch.Request, report *build.Repo
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.tree.Config.Sources)) {
 		src := s.tree.Config.Sources[name]
-		if src.Revision == nil || r.Revisions[checkoutOf(name)] != "" {
+		if src.Revision == nil || src.Update != nil || r.Revisions[checkoutOf(name)] != "" {
 			continue
 		}
 		rev, err := askRevision(ctx, s.tree.Config.Tree, src.Revision)

@@ -52,7 +52,7 @@ func (s *site) sources() []watch.Source {
 	c := s.tree.Config
 	p := &c.Paths
 	list := []watch.Source{
-		{Name: sourceConfig, Paths: append([]string{filepath.Join(c.Tree, config.File)}, c.NamesFrom...), Checkout: checkoutTree},
+		{Name: sourceConfig, Paths: append([]string{filepath.Join(c.Tree, config.File)}, c.NamesFrom...), Checkout: checkoutTree, Mends: true},
 		{Name: sourceSOA, Paths: s.soaPaths(), Depth: treeDepth, Keep: s.keeps(sourceSOA), Checkout: checkoutTree},
 		{Name: sourcePrimary, Paths: s.primaryPaths(), Depth: treeDepth, Keep: s.keeps(sourcePrimary), Checkout: checkoutTree},
 		{Name: sourceMap, Paths: []string{p.CertsMap}, Checkout: checkoutTree},
@@ -88,8 +88,13 @@ func (s *site) keeps(source string) func(string) bool {
 		if base == marker {
 			return true
 		}
-		return base[0] != '.' && base[0] != '#' && !strings.HasSuffix(base, "~") && !strings.HasSuffix(base, ".tmp")
+		return notDropped(base)
 	}
+}
+
+// notDropped reports whether a name is none that editors and version control leave.
+func notDropped(base string) bool {
+	return base[0] != '.' && base[0] != '#' && !strings.HasSuffix(base, "~") && !strings.HasSuffix(base, ".tmp")
 }
 
 func (s *site) soaPaths() []string {
@@ -139,13 +144,13 @@ func (s *site) checkouts() []watch.Checkout {
 	c := s.tree.Config
 	tree := watch.Checkout{Name: checkoutTree, Locked: watch.VCSLock(c.Tree, c.Paths.SOA, c.Paths.Primary)}
 	var list []watch.Checkout
-	var steps updaters
+	var steps []*updater
 	for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
 		src := c.Sources[name]
 		if src.Update == nil {
 			continue
 		}
-		u := &updater{dir: c.Tree, update: src.Update, revision: src.Revision}
+		u := &updater{name: name, dir: c.Tree, update: src.Update, revision: src.Revision, log: s.Log}
 		if checkoutOf(name) == checkoutTree {
 			steps = append(steps, u)
 			if tree.Every == 0 || src.Interval < tree.Every {
@@ -155,16 +160,37 @@ func (s *site) checkouts() []watch.Checkout {
 		}
 		list = append(list, watch.Checkout{Name: name, Updater: u, Every: src.Interval})
 	}
-	if s.Follow.Ref != "" {
-		steps = append(steps, &gitFollower{Follow: s.Follow, dir: c.Tree})
+	follower := s.following()
+	if follower != nil {
+		tree.Clean = follower.Clean
 		if tree.Every == 0 {
 			tree.Every = config.Interval
 		}
 	}
-	if len(steps) > 0 {
-		tree.Updater = steps
+	if len(steps) > 0 || follower != nil {
+		tree.Updater = &updaters{steps, follower}
 	}
 	return append(list, tree)
+}
+
+// following is what follows a revision of git; nil = nobody does. It remembers over a
+// reload at which commit it is.
+func (s *site) following() *gitFollower {
+	if s.Follow.Ref == "" {
+		return nil
+	}
+	f := &gitFollower{Follow: s.Follow, dir: workDir(s.tree), keeps: func(path string) bool {
+		base := filepath.Base(path)
+		return notDropped(base) && base != s.tree.Config.Sources[sourceSOA].Marker && base != s.tree.Config.Sources[sourcePrimary].Marker
+	}}
+	f.paths = append([]string{s.tree.Config.Paths.CertsMap}, slices.Concat(s.soaPaths(), s.primaryPaths())...)
+	if was := s.follower; was != nil && was.dir == f.dir {
+		was.mu.Lock()
+		f.at = was.at
+		was.mu.Unlock()
+	}
+	s.follower = f
+	return f
 }
 
 // look compares a source with what it was.

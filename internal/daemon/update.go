@@ -2,15 +2,13 @@ package daemon
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"path/filepath"
+	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
-	"zonebuild/internal/build"
-	"zonebuild/internal/cli"
 	"zonebuild/internal/publish"
+	"zonebuild/internal/watch"
 )
 
 // Bounds of the operator's programs.
@@ -21,14 +19,28 @@ const (
 )
 
 // updaters update one checkout, one after the other.
-type updaters []interface {
-	Update(ctx context.Context) (string, error)
+type updaters struct {
+	steps  []*updater
+	follow *gitFollower // behind them; nil = none
 }
 
-// Update ends at the first that fails.
-func (u updaters) Update(ctx context.Context) (string, error) {
+// Update ends at the first that fails. Where a revision of git is followed, what is
+// checked out counts even then.
+func (u *updaters) Update(ctx context.Context) (string, error) {
+	revision, err := u.update(ctx)
+	if err == nil || u.follow == nil {
+		return revision, err
+	}
+	at, unknown := u.follow.present(ctx)
+	if unknown != nil {
+		return "", err
+	}
+	return at, &watch.UnmovedError{Cause: err}
+}
+
+func (u *updaters) update(ctx context.Context) (string, error) {
 	var out []string
-	for _, one := range u {
+	for _, one := range u.steps {
 		rev, err := one.Update(ctx)
 		if err != nil {
 			return "", err
@@ -37,16 +49,25 @@ func (u updaters) Update(ctx context.Context) (string, error) {
 			out = append(out, rev)
 		}
 	}
-	return strings.Join(out, " "), nil
+	if u.follow != nil {
+		rev, err := u.follow.Update(ctx)
+		if err != nil {
+			return "", err
+		}
+		out = append(out, rev)
+	}
+	return strings.Join(slices.Compact(out), " "), nil
 }
 
 // updater runs the programs of a [source.NAME].
 type updater struct {
-	dir              string
+	name, dir        string
 	update, revision []string
+	log              *slog.Logger
 }
 
-// Update fetches what is new and asks for its revision.
+// Update fetches what is new and asks for its revision, which is for the log alone:
+// one that nobody can tell holds nothing back.
 func (u *updater) Update(ctx context.Context) (string, error) {
 	if _, err := publish.Run(ctx, updateTimeout, u.dir, u.update, nil); err != nil {
 		return "", err
@@ -54,7 +75,11 @@ func (u *updater) Update(ctx context.Context) (string, error) {
 	if u.revision == nil {
 		return "", nil
 	}
-	return askRevision(ctx, u.dir, u.revision)
+	revision, err := askRevision(ctx, u.dir, u.revision)
+	if err != nil {
+		u.log.Warn("ask for the revision", "source", u.name, "err", err)
+	}
+	return revision, nil
 }
 
 // askRevision gives the first line that a program prints.
@@ -65,75 +90,4 @@ func askRevision(ctx context.Context, dir string, argv []string) (string, error)
 	}
 	out, _, _ = strings.Cut(strings.TrimSpace(out), "\n")
 	return out[:min(len(out), maxRevision)], nil
-}
-
-// Follow says which revision of git the tree is to be at.
-type Follow struct {
-	Ref            string // such as origin/main; "" = none is followed
-	AllowedSigners string // of ssh-keygen(1), for those who may sign commits; "" = signatures are not asked for
-}
-
-// check refuses what cannot be right.
-func (f Follow) check(tree *build.Tree) error {
-	switch {
-	case strings.HasPrefix(f.Ref, "-"):
-		return cli.Usagef("--follow-git %q: no name of a revision", f.Ref)
-	case f.AllowedSigners == "":
-		return nil
-	}
-	signers, err := filepath.Abs(f.AllowedSigners)
-	if err != nil {
-		return fmt.Errorf("find --allowed-signers: %w", err)
-	}
-	for _, dir := range []string{tree.Config.Paths.SOA, tree.Config.Paths.Primary} {
-		if abs, err := filepath.Abs(dir); err == nil && under(signers, abs) {
-			return cli.Usagef("--allowed-signers %s: a commit could change who may sign it: keep it outside the checkout", f.AllowedSigners)
-		}
-	}
-	return nil
-}
-
-// gitFollower moves a work tree to a revision, forwards only, and only to one that is
-// signed by somebody who may.
-type gitFollower struct {
-	Follow
-	dir string
-}
-
-var errNotForward = errors.New("it does not follow the present one: history was rewritten")
-
-// Update gives the commit at which the work tree is then. After an error it is
-// where it was.
-func (g *gitFollower) Update(ctx context.Context) (string, error) {
-	commit, err := g.git(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", g.Ref+"^{commit}")
-	if err != nil {
-		return "", fmt.Errorf("find %s: %w", g.Ref, err)
-	}
-	at, err := g.git(ctx, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-	if err == nil && at != commit {
-		if _, err := g.git(ctx, "merge-base", "--is-ancestor", at, commit); err != nil {
-			return "", fmt.Errorf("follow %s to %s: %w", g.Ref, commit, errNotForward)
-		}
-	}
-	if g.AllowedSigners != "" {
-		signers, err := filepath.Abs(g.AllowedSigners)
-		if err != nil {
-			return "", fmt.Errorf("find --allowed-signers: %w", err)
-		}
-		// A key of OpenPGP or X.509 that this user's programs trust is no allowed signer.
-		if _, err := g.git(ctx, "-c", "gpg.ssh.allowedSignersFile="+signers, "-c", "gpg.program=false", "-c", "gpg.openpgp.program=false", "-c", "gpg.x509.program=false", "verify-commit", commit); err != nil {
-			return "", fmt.Errorf("verify %s: %w", commit, err)
-		}
-	}
-	if at != commit {
-		if _, err := g.git(ctx, "checkout", "--quiet", "--detach", commit); err != nil {
-			return "", fmt.Errorf("check out %s: %w", commit, err)
-		}
-	}
-	return commit, nil
-}
-
-func (g *gitFollower) git(ctx context.Context, args ...string) (string, error) {
-	out, err := publish.Run(ctx, updateTimeout, g.dir, append([]string{"git"}, args...), nil)
-	return strings.TrimSpace(out), err
 }

@@ -1,0 +1,217 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"zonebuild/internal/cli"
+	"zonebuild/internal/lab"
+)
+
+const secondValue = "0bcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP0"
+
+// TestHeldChallenges: a daemon that is started while its checkout is held serves new
+// challenges, and takes back those that are gone.
+func TestHeldChallenges(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		hold, release func(*testSite)
+	}{
+		{"locked", func(s *testSite) { s.write(".git/index.lock", "") }, func(s *testSite) { s.remove(".git/index.lock") }},
+		{
+			"the update fails",
+			func(s *testSite) {
+				s.write("zonebuild.toml", "[source.primary]\nupdate = [\"test\", \"-e\", \"up\"]\ninterval = \"1s\"\n")
+			},
+			func(s *testSite) { s.write("up", "") },
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, false)
+			s.write("primary/example.org", "ns1 A 192.0.2.53\n_acme-challenge.www TXT hand-written\n")
+			s.drop("", goodValue)
+			s.start()
+			s.until("the challenge is published", s.published(goodValue))
+			s.stop()
+
+			tt.hold(s)
+			s.remove("dnsextra/_acme-challenge.example.org")
+			s.write("primary/example.org", "ns1 A 192.0.2.53\nhalf A 192.0.2.80\n")
+			s.start()
+			s.until("the old challenge is gone", not(s.published(goodValue)))
+			s.drop("", secondValue)
+			s.until("a new one is published", s.published(secondValue))
+			if s.published("half")() || !s.published("hand-written")() {
+				t.Error("what is held was read, or a record of the author's is gone")
+			}
+			s.drop("", goodValue)
+			s.until("the old one again", s.published(goodValue))
+			s.until("said", func() bool { return strings.Contains(s.said(), "nothing is read of the checkout") })
+			tt.release(s)
+			s.until("what was held is published", s.published("half"))
+			if s.published("hand-written")() || s.published(secondValue)() || !s.published(goodValue)() {
+				t.Error("what was published under the lock stays")
+			}
+		})
+	}
+}
+
+// TestReloadHeld: what was read before a reload still counts after it.
+func TestReloadHeld(t *testing.T) {
+	s := newSite(t, false)
+	s.write("zonebuild.toml", "[source.primary]\nupdate = [\"test\", \"!\", \"-e\", \"down\"]\ninterval = \"1s\"\n")
+	s.write("sshfp/.keep", "")
+	s.start()
+	s.until("the zone is published", s.published("www"))
+	s.write("down", "")
+	s.until("the alarm", func() bool { return strings.Contains(s.said(), "alarm=source-update") })
+	s.write("primary/example.org", "ns1 A 192.0.2.53\nhalf A 192.0.2.80\n")
+	s.write("zonebuild.toml", "output-mode = \"0640\"\n[source.primary]\nupdate = [\"test\", \"!\", \"-e\", \"down\"]\ninterval = \"1s\"\n")
+	key, err := os.ReadFile(s.hostKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("sshfp/www.example.org", string(key))
+	s.until("what is made of other sources is published", s.published("SSHFP"))
+	if s.published("half")() {
+		t.Error("what is held was read")
+	}
+	s.remove("down")
+	s.until("what was held is published", s.published("half"))
+}
+
+// hostKey makes an SSH host key and gives the file of its public part.
+func (s *testSite) hostKey() string {
+	s.t.Helper()
+	lab.Need(s.t, "ssh-keygen")
+	path := filepath.Join(s.t.TempDir(), "key")
+	lab.Run(s.t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path)
+	return path + ".pub"
+}
+
+// TestConfigGone: a configuration that vanishes is none that has only defaults.
+func TestConfigGone(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		gone func(*testSite)
+	}{
+		{"removed", func(s *testSite) { s.remove("zonebuild.toml") }},
+		{"emptied", func(s *testSite) { s.write("zonebuild.toml", "# nothing yet\n") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, false)
+			s.write("zonebuild.toml", "output-mode = \"0640\"\n")
+			s.start()
+			s.until("the zone is published", s.published("www"))
+			tt.gone(s)
+			s.until("the alarm", func() bool {
+				return strings.Contains(s.said(), `alarm=reload-failed source="" message="load the configuration: zonebuild.toml is gone`)
+			})
+			s.write("primary/example.org", "ns1 A 192.0.2.53\nnew A 192.0.2.82\n")
+			s.until("the change is published", s.published("new"))
+			if info, err := os.Stat(s.path("signed/example.org")); err != nil || info.Mode().Perm() != 0o640 {
+				t.Errorf("%v %v: the old configuration does not hold", info.Mode(), err)
+			}
+			s.write("zonebuild.toml", "output-mode = \"0644\"\n")
+			s.until("the alarm is over", func() bool { return strings.Contains(s.said(), `msg="alarm is over" alarm=reload-failed`) })
+		})
+	}
+}
+
+// TestFollowGitRestart: what is checked out, signed and clean counts also when nothing
+// newer can be had.
+func TestFollowGitRestart(t *testing.T) {
+	g := newGitSite(t)
+	key, allowed := g.signer("author")
+	lab.RunIn(t, g.author, "git", "config", "gpg.format", "ssh")
+	g.commit("www A 192.0.2.80\nfirst A 192.0.2.81\n", signedBy(key)...)
+	g.write("zonebuild.toml", "[source.primary]\nupdate = [\"git\", \"fetch\", \"-q\", \"origin\"]\ninterval = \"1s\"\n")
+	g.follow = Follow{Ref: "origin/main", AllowedSigners: allowed}
+	g.start()
+	g.until("the signed commit is published", g.published("first"))
+	g.stop()
+	second := g.commit("www A 192.0.2.80\nsecond A 192.0.2.82\n", signedBy(key)...)
+	lab.RunIn(t, g.dir, "git", "fetch", "-q", "origin")
+	lab.RunIn(t, g.dir, "git", "checkout", "-q", "--detach", second)
+	g.commit("www A 192.0.2.80\nevil A 192.0.2.83\n", "--no-gpg-sign")
+	g.start()
+	g.until("what is checked out is published", g.published("second"))
+	g.until("its revision is logged", func() bool { return strings.Contains(g.said(), `revision "`+second+`"`) })
+	g.until("the alarm", func() bool { return strings.Contains(g.said(), "alarm=source-update") })
+	if g.published("evil")() {
+		t.Error("an unsigned commit was published")
+	}
+}
+
+// TestFollowGitClean: only what is in the revision is published.
+func TestFollowGitClean(t *testing.T) {
+	g := newGitSite(t)
+	g.write("zonebuild.toml", "[source.primary]\nupdate = [\"git\", \"fetch\", \"-q\", \"origin\"]\ninterval = \"1s\"\n")
+	g.follow = Follow{Ref: "origin/main"}
+	g.start()
+	g.until("the commit is published", g.published("www"))
+	text := "ns1 A 192.0.2.53\nwww A 192.0.2.80\n"
+	over := func(n int) func() bool {
+		return func() bool { return strings.Count(g.said(), `msg="alarm is over" alarm=source-update`) == n }
+	}
+
+	g.write("primary/example.org", text+"edited A 192.0.2.55\n")
+	g.until("the alarm", func() bool { return strings.Contains(g.said(), `primary/example.org\": changed since revision`) })
+	g.drop("", goodValue)
+	g.until("a challenge is published", g.published(goodValue))
+	g.write("primary/example.org", text)
+	g.until("the alarm is over", over(1))
+
+	g.write(".git/info/exclude", "evil.example\n")
+	g.write("soa/evil.example", "$TTL 1h\n@ SOA ns1.example.org. hostmaster 1 2h 30m 4w 1h\n@ NS ns1.example.org.\n")
+	g.until("the alarm", func() bool { return strings.Contains(g.said(), `soa/evil.example\": no file of revision`) })
+	g.remove("soa/evil.example")
+	g.until("the alarm is over", over(2))
+
+	lab.RunIn(t, g.dir, "git", "-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-q", "--allow-empty", "-m", "local")
+	g.until("the alarm", func() bool {
+		return strings.Contains(g.said(), "somebody moved the work tree") || strings.Contains(g.said(), "history was rewritten")
+	})
+	lab.RunIn(t, g.dir, "git", "checkout", "-q", "--detach", "origin/main")
+	g.until("the alarm is over", over(3))
+	if strings.Contains(g.said(), "zone evil.example.") || g.published("edited")() {
+		t.Error("what is in no revision was published")
+	}
+}
+
+// TestAllowedSignersInside: whoever commits must not choose who may.
+func TestAllowedSignersInside(t *testing.T) {
+	g := newGitSite(t)
+	_, allowed := g.signer("author")
+	b, err := os.ReadFile(allowed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.write("etc/signers", string(b))
+	link := filepath.Join(t.TempDir(), "tree")
+	if err := os.Symlink(g.dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{g.path("etc/signers"), filepath.Join(link, "etc/signers")} {
+		g.follow = Follow{Ref: "origin/main", AllowedSigners: path}
+		if err := g.daemon().Run(t.Context()); cli.Code(err) != cli.ExitUsage {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// TestRevisionFails: a revision that nobody can tell holds nothing back.
+func TestRevisionFails(t *testing.T) {
+	s := newSite(t, false)
+	s.write("zonebuild.toml", "[source.primary]\nupdate = [\"true\"]\nrevision = [\"sh\", \"-c\", \"exit 3\"]\ninterval = \"1s\"\n")
+	s.start()
+	s.until("the zone is published", s.published("www"))
+	s.write("primary/example.org", "ns1 A 192.0.2.53\nnew A 192.0.2.82\n")
+	s.until("the change is published", s.published("new"))
+	s.until("a warning", func() bool { return strings.Contains(s.said(), `msg="ask for the revision" source=primary`) })
+	if strings.Contains(s.said(), "alarm=source-update") {
+		t.Error("an alarm")
+	}
+}
