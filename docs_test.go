@@ -492,6 +492,7 @@ func loadConfig(t *testing.T, section, text string) (any, diag.List) {
 		return config.LoadHook(".")
 	}
 	c, faults := config.Load(".")
+	c.Given = false // with the key that is tried, or without
 	return c, faults
 }
 

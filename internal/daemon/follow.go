@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -54,15 +55,14 @@ func realPath(path string) (string, error) {
 	return filepath.EvalSymlinks(abs)
 }
 
-// workDir is where git works: in the tree, or, when soa/ lies elsewhere, there.
+// workDir is where git works: where the sources are, which may be elsewhere than the tree.
 func workDir(tree *build.Tree) string {
-	c := tree.Config
-	root, err := filepath.Abs(c.Tree)
-	soa, err2 := filepath.Abs(c.Paths.SOA)
-	if err == nil && err2 == nil && !under(soa, root) {
-		return soa
+	for _, dir := range []string{tree.Config.Paths.SOA, tree.Config.Paths.Primary} {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			return dir
+		}
 	}
-	return c.Tree
+	return tree.Config.Tree
 }
 
 // gitFollower moves a work tree to a revision, forwards only, and only to one that is
@@ -183,13 +183,13 @@ func (g *gitFollower) clean(ctx context.Context, commit string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"ls-files", "--others", "-z", "--"}
+	args := []string{"ls-files", "--others", "--full-name", "-z", "--"}
 	for _, path := range g.paths {
 		if real, err := realPath(path); err == nil && under(real, top) { // what is elsewhere is not its business
 			args = append(args, real)
 		}
 	}
-	if len(args) == 4 { // it would mean all
+	if len(args) == 5 { // it would mean all
 		return nil
 	}
 	if out, err = g.git(ctx, args...); err != nil {

@@ -215,3 +215,53 @@ func TestRevisionFails(t *testing.T) {
 		t.Error("an alarm")
 	}
 }
+
+// TestConfigOutside: as docs/security.md has it, a configuration in the checkout means
+// nothing, and what is in it is published.
+func TestConfigOutside(t *testing.T) {
+	b, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, recipe, ok := strings.Cut(string(b), "```toml\n")
+	recipe, _, ok2 := strings.Cut(recipe, "```")
+	if !ok || !ok2 {
+		t.Fatal("docs/security.md has no configuration")
+	}
+	for _, follow := range []bool{false, true} {
+		g := newGitSite(t)
+		outer := t.TempDir()
+		if err := os.Rename(g.path("keys"), filepath.Join(outer, "keys")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(g.dir, filepath.Join(outer, "checkout")); err != nil {
+			t.Fatal(err)
+		}
+		g.dir = outer
+		lab.RunIn(t, g.path("checkout"), "git", "branch", "-q", "--set-upstream-to=origin/main")
+		lab.RunIn(t, g.path("checkout"), "git", "clean", "-q", "-f", "-d")
+		recipe := strings.Replace(recipe, "[source.primary]\n", "[source.primary]\ninterval = \"1s\"\n", 1)
+		if follow {
+			recipe = strings.Replace(recipe, `"pull", "--quiet", "--ff-only"`, `"fetch", "--quiet"`, 1)
+			g.follow = Follow{Ref: "origin/main"}
+		}
+		g.write("zonebuild.toml", recipe)
+		g.start()
+		g.until("the zone is published", g.published("www"))
+		if err := os.WriteFile(filepath.Join(g.author, "zonebuild.toml"), []byte("alarm-command = [\"touch\", \"stolen\"]\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		lab.RunIn(t, g.author, "git", "add", "zonebuild.toml")
+		commit := g.commit("www A 192.0.2.80\n$INCLUDE keys/x\n")
+		g.until("the fault", g.alarmed("input-rejected"))
+		commit = g.commit("www A 192.0.2.80\nnew A 192.0.2.81\n")
+		g.until("the commit is published", g.published("new"))
+		g.until("its revision is logged", func() bool { return strings.Contains(g.said(), `revision "`+commit+`"`) })
+		for _, path := range []string{"stolen", "checkout/stolen"} {
+			if _, err := os.Stat(g.path(path)); err == nil {
+				t.Error("a program of the checkout ran")
+			}
+		}
+		g.stop()
+	}
+}

@@ -54,7 +54,7 @@ func (u *updaters) update(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		out = append(out, rev)
+		out = []string{rev} // what the others told is of before
 	}
 	return strings.Join(slices.Compact(out), " "), nil
 }
