@@ -189,6 +189,23 @@ func TestCodesAreDocumented(t *testing.T) {
 	}
 }
 
+// TestAlarmsHaveAnAnswer: for each alarm docs/operations.md says what to do.
+func TestAlarmsHaveAnAnswer(t *testing.T) {
+	var alarms, answers []string
+	for _, r := range rowsOf(t, "docs/diagnostics.md") {
+		if r.section == "Alarms" {
+			alarms = append(alarms, r.name)
+		}
+	}
+	for _, r := range rowsOf(t, "docs/operations.md") {
+		answers = append(answers, r.name)
+	}
+	slices.Sort(alarms)
+	if slices.Sort(answers); len(alarms) < 15 || !slices.Equal(alarms, answers) {
+		t.Errorf("alarms\n%q\nanswers\n%q", alarms, answers)
+	}
+}
+
 // TestWarningsCanBeAccepted: `accept` takes the warnings of the compiler, and no
 // others.
 func TestWarningsCanBeAccepted(t *testing.T) {

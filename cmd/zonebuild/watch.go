@@ -29,6 +29,7 @@ func (p *program) watchCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "listen-anywhere", Usage: "let --listen be another address than one of the loopback interface"},
 			&ucli.StringFlag{Name: "follow-git", Usage: "keep the checkout at the revision `REF`, such as origin/main, forwards only"},
 			&ucli.StringFlag{Name: "allowed-signers", Usage: "with --follow-git: take only commits that are signed by a key in `FILE`"},
+			&ucli.BoolFlag{Name: "no-events", Usage: "look by polling only: drop boxes each 2 seconds, other sources each 10"},
 			&ucli.BoolFlag{Name: "new-zone", Usage: "state that zones signed for the first time have no DS at their parent"},
 		},
 		Action: p.watch,
@@ -69,7 +70,7 @@ func (p *program) watch(c *ucli.Context) error {
 	}()
 	d := &daemon.Daemon{
 		Dir: s.dir, ServerOf: serverOf, Now: func() time.Time { return time.Now().Round(0) }, Log: s.log, Reload: reload,
-		NewZone: c.Bool("new-zone"), Listen: listener,
+		NewZone: c.Bool("new-zone"), NoEvents: c.Bool("no-events"), Listen: listener,
 		Follow: follow,
 		Notify: daemon.NewNotify(os.Getenv, os.Getpid(), s.log),
 		Faults: func(faults diag.List) { // warnings are for check

@@ -38,6 +38,7 @@ type Daemon struct {
 	Log      *slog.Logger
 	Reload   <-chan struct{} // SIGHUP
 	NewZone  bool            // as build.Options has it
+	NoEvents bool            // look by polling only
 
 	Follow Follow       // a revision of git; the zero value follows none
 	Listen net.Listener // of the pages; nil = there are none; Run closes it

@@ -37,6 +37,7 @@ type testSite struct {
 	listen net.Listener
 	clock  func() time.Time // nil: that of the system
 	saw    func(*build.Report)
+	poll   bool // only
 
 	mu      sync.Mutex
 	log     strings.Builder
@@ -150,7 +151,7 @@ func (s *testSite) daemon() *Daemon {
 	}
 	return &Daemon{
 		Dir: s.dir, ServerOf: serverOf, Now: now, Log: slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Reload: s.reload, NewZone: true, Follow: s.follow, Notify: s.notify, Listen: s.listen,
+		Reload: s.reload, NewZone: true, NoEvents: s.poll, Follow: s.follow, Notify: s.notify, Listen: s.listen,
 		Faults: func(l diag.List) {
 			for _, f := range l {
 				fmt.Fprintln(s, f)
@@ -306,6 +307,18 @@ func TestFragmentsAnswered(t *testing.T) {
 		s.until(fmt.Sprintf("challenge %d is gone", i), func() bool { v := s.txt("_acme-challenge." + host(i) + "example.org."); return v != nil && len(v) == 0 })
 	}
 	s.until("the zone is confirmed at last", func() bool { return s.status().Confirmed && len(s.status().Alarms) == 0 })
+}
+
+// TestNoEvents: all is found without events.
+func TestNoEvents(t *testing.T) {
+	s := newSite(t, false)
+	s.poll = true
+	s.start()
+	s.until("the zone is published", s.published("www"))
+	s.drop("", goodValue)
+	s.until("the challenge is published", s.published(goodValue))
+	s.write("primary/example.org", "ns1 A 192.0.2.53\nother A 192.0.2.81\n")
+	s.until("the change is published", s.published("other"))
 }
 
 // TestServerDown: what is published while nsd is down is confirmed when it is back,

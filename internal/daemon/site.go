@@ -76,7 +76,11 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 // open begins to watch.
 func (s *site) open() (err error) {
 	s.list = s.sources()
-	s.eyes, err = watch.Open(s.list, s.Log)
+	if s.NoEvents {
+		s.eyes, err = watch.OpenPolling(s.list, s.Log)
+	} else {
+		s.eyes, err = watch.Open(s.list, s.Log)
+	}
 	return err
 }
 

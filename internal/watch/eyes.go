@@ -34,14 +34,19 @@ type Eyes struct {
 
 // eyesOptions are what tests set.
 type eyesOptions struct {
-	newNotifier func() (notifier, error)
-	kqueue      bool // a watch costs a descriptor for each file of the directory
+	newNotifier func() (notifier, error) // nil: there are no events
+	kqueue      bool                     // a watch costs a descriptor for each file of the directory
 }
 
 // Open opens eyes on sources, each of which has a name of its own. It does not
 // look yet. Where the system has no watches left, they poll only, and say so once.
 func Open(sources []Source, log *slog.Logger) (*Eyes, error) {
 	return open(sources, log, eyesOptions{newNotify, runtime.GOOS != "linux"})
+}
+
+// OpenPolling opens eyes that only look, where events are of no use.
+func OpenPolling(sources []Source, log *slog.Logger) (*Eyes, error) {
+	return open(sources, log, eyesOptions{})
 }
 
 func open(sources []Source, log *slog.Logger, o eyesOptions) (*Eyes, error) {
@@ -63,7 +68,7 @@ func open(sources []Source, log *slog.Logger, o eyesOptions) (*Eyes, error) {
 		one := &eye{Source: s, paths: paths, known: map[string]known{}, watch: watches{name: s.Name, warn: warn, kqueue: o.kqueue}}
 		one.MaxFiles, one.MaxSize = one.bounds()
 		e.eyes[s.Name] = one
-		if o.kqueue && s.Distrusted {
+		if o.newNotifier == nil || o.kqueue && s.Distrusted {
 			continue // its files would take our descriptors
 		}
 		n, err := o.newNotifier()

@@ -165,7 +165,7 @@ func TestChoose(t *testing.T) {
 	if err != nil || len(chosen) != 2 || chosen[0].name != "tld" || chosen[1].name != "many" {
 		t.Errorf("%v, %v", chosen, err)
 	}
-	if _, err := choose("host,hots"); err == nil || err.Error() != `no section "hots": there are host, tld, again, many, verify, size` {
+	if _, err := choose("host,hots"); err == nil || err.Error() != `no section "hots": there are host, tld, again, many, verify, size, watch` {
 		t.Errorf("error %v", err)
 	}
 	if sizes, err := numbers("10000, 1000000"); err != nil || !slices.Equal(sizes, []int{10000, 1000000}) {

@@ -3,8 +3,8 @@
 // time. It prints medians and ratios beside the bars that the project has set
 // itself, and writes them as JSON (docs/scale.md).
 //
-// It judges no absolute time but one, that of a change in one of many zones: the
-// ratios are of one machine in one hour. A tool that fails, or writes a zone
+// It judges no absolute time but those of a change in one of many zones and of a
+// challenge that a daemon publishes: the ratios are of one machine in one hour. A tool that fails, or writes a zone
 // with another number of signatures, ends it: a broken invocation is fast.
 //
 //	bench [-n HOSTS] [-runs N] [-only SECTION,...] [-sizes N,...] [-out FILE] ZONEBUILD
@@ -85,6 +85,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return runChild(ctx, flags.Arg(0), flags.Args()[1:], stdin, stdout)
 	case "floor":
 		return floorChild(*n, stdout)
+	case "rebuild":
+		return rebuildChild(ctx, flags.Arg(0), flags.Arg(1), *n, stdout)
 	case "hold":
 		return holdChild(ctx, flags.Arg(0), flags.Arg(1), stdin, stdout)
 	}
@@ -153,6 +155,7 @@ func pieces() []piece {
 		{"many", (*bench).many},
 		{"verify", (*bench).verify},
 		{"size", (*bench).sizes},
+		{"watch", (*bench).watch},
 	}
 }
 

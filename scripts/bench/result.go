@@ -115,6 +115,9 @@ func (r *results) judge() []barResult {
 		{Name: "verify: time / fastest verifier", Limit: 0.55, Got: r.find("verify", "zonebuild verify").seconds() / r.best("verify", peer, seconds)},
 		{Name: "many, one zone changed: seconds", Limit: 1, Got: r.find("many", nameOne).seconds()},
 		{Name: "size: time per record, largest / smallest", Limit: 1.15, Got: large.seconds / small.seconds},
+		{Name: "watch, with events: seconds until answered", Limit: 0.15, Got: r.find("watch", nameEvents).seconds()},
+		{Name: "watch, by polling: seconds until answered", Limit: boxPoll + 0.15, Got: r.find("watch", namePolls).seconds()},
+		{Name: "watch: heap after all builds / after a tenth", Limit: 1.15, Got: r.find("watch", nameAllBuilds).peak() / r.find("watch", nameTenth).peak()},
 		{Name: "size: memory per record, largest / smallest", Limit: 1.15, Got: large.bytes / small.bytes},
 	}
 	bars = slices.DeleteFunc(bars, func(b barResult) bool { return math.IsNaN(b.Got) || math.IsInf(b.Got, 0) })
@@ -203,6 +206,12 @@ func (r *results) lines() string {
 			}
 		}
 		if w == nil {
+			continue
+		}
+		if s.Name == "watch" {
+			fmt.Fprintf(&b, "%-7s challenge until answered: %s s with events, %s s polled; heap %s MB, %s MB at the end\n", s.Name,
+				decimals(r.find(s.Name, nameEvents).seconds(), 2), decimals(r.find(s.Name, namePolls).seconds(), 2),
+				decimals(r.find(s.Name, nameTenth).peak()/1e6, 1), decimals(w.peak()/1e6, 1))
 			continue
 		}
 		fmt.Fprintf(&b, "%-7s %s: %.2f s", s.Name, w.Name, w.seconds())
