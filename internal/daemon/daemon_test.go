@@ -344,6 +344,7 @@ func TestServedOld(t *testing.T) {
 	site := s.d.site
 	s.d.mu.Unlock()
 	apex := domain.MustParse("example.org")
+	s.until("the pass is over", func() bool { fact, ok := site.ledger.zone(apex); return ok && fact.confirmed })
 	if fact, ok := site.ledger.zone(apex); !ok || site.doubts(t.Context(), apex, fact.serial) {
 		t.Fatal("what is served rightly is doubted")
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,8 +21,10 @@ import (
 
 // days are 24 simulated ones of 50 zones, signed with real keys.
 type days struct {
-	t       *testing.T
-	s       *testSite
+	t  *testing.T
+	s  *testSite
+	mu sync.Mutex // the loop turns while a pass tells
+
 	first   map[domain.Name]time.Time // the first expiration in each published file
 	perHour []int                     // signatures made, since the first signing
 	from    time.Time
@@ -31,6 +34,8 @@ type days struct {
 
 // said takes what a pass published, and reads it as others would.
 func (d *days) said(r *build.Report, _ string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for i := range r.Zones {
 		z := &r.Zones[i]
 		d.builds++
@@ -71,6 +76,8 @@ func (d *days) expiration(apex domain.Name) (first time.Time) {
 // beat looks each few seconds how long the signatures still hold.
 func (d *days) beat(watch.Status) {
 	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, at := range d.first {
 		d.least = min(d.least, at.Sub(now))
 	}
