@@ -110,7 +110,7 @@ func (t *Tree) calmState(apex domain.Name, buf []byte) (s *State, id FileID, ok 
 		return nil, id, false
 	}
 	ok = s.Confirmed && !s.Retired && s.Awaited == nil && s.Faults == s.Accepted &&
-		len(s.Alarms)+len(s.Refused)+len(s.Approved) == 0
+		len(s.Alarms)+len(s.Over)+len(s.Refused)+len(s.Approved) == 0
 	return s, FileID(of), ok
 }
 
@@ -145,7 +145,7 @@ func (t *Tree) afterOf(apex domain.Name, head published, s *State) (a After) {
 		a.Confirmed = s.Confirmed && s.Serial == head.serial
 	}
 	a.Elsewhere = s.Awaited != nil
-	a.Published, a.Oldest, a.Alarms = s.Published, s.Oldest, slices.Clone(s.Alarms)
+	a.Published, a.Oldest, a.Alarms, a.Over = s.Published, s.Oldest, slices.Clone(s.Alarms), slices.Clone(s.Over)
 	a.Expires = t.challenges.expires(apex)
 	t.keptMu.Lock()
 	defer t.keptMu.Unlock()

@@ -30,6 +30,7 @@ type After struct {
 	Certs       []string    // files of certs/ that its lines of certs.map name, present or not
 	TLSA        []TLSAAfter // its rollovers
 	Alarms      []Alarm     // that stand
+	Over        []Alarm     // that do no more, which alarm-command does not know
 }
 
 // FileAfter is a file as a pass left it.

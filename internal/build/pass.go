@@ -40,6 +40,8 @@ type Options struct {
 	// several goroutines.
 	Progress func(Progress)
 
+	TellLater bool // somebody else tells alarm-command, from After.Alarms and After.Over
+
 	Held   bool          // soa/ and primary/ are in other hands: what is kept of them stands (Tree.Keep)
 	Moving func() bool   // likewise, since the pass began: asked when they were read; nil = nobody knows
 	Doubt  []domain.Name // zones that were seen served with another serial than the published one
@@ -90,6 +92,7 @@ type pass struct {
 	hush       hush
 	buffers    sync.Pool  // of *[]byte with headBytes each
 	telling    sync.Mutex // held while alarm-command runs
+	deaf       bool       // it fails; under telling
 }
 
 func (t *Tree) newPass(ctx context.Context, o Options) *pass {
@@ -307,6 +310,7 @@ func (p *pass) finish(j *job) {
 	if j.lock == nil {
 		if !j.busy { // nothing can be remembered, so somebody has to be told each time
 			p.alarms(j)
+			j.res.After.Alarms = slices.Clone(j.state.Alarms)
 		}
 		return
 	}

@@ -44,6 +44,7 @@ type State struct {
 	Refused     []Refusal      `json:"refused,omitempty"`
 	Approved    []Refusal      `json:"approved,omitempty"`
 	Alarms      []Alarm        `json:"alarms,omitempty"`
+	Over        []Alarm        `json:"alarms_over,omitempty"` // of which alarm-command is still to be told
 
 	was []byte // as it stands on disk
 }

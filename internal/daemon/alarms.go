@@ -25,7 +25,8 @@ type Alarm struct {
 	Said    time.Time `json:"said,omitzero"`  // when alarm-command was last told
 	Over    bool      `json:"over,omitempty"` // it is cleared, and alarm-command is still to be told
 
-	old bool // it stood when the last daemon ended
+	old   bool // it stood when the last daemon ended
+	asked bool // alarm-command was started for it: it may know
 }
 
 // alarms stand in state/watch/alarms.json, so that a restart does not forget whom
@@ -34,8 +35,8 @@ type alarms struct {
 	mu    sync.Mutex
 	path  string
 	list  []Alarm
-	gone  []Alarm // cleared, of which alarm-command is still to be told
-	again time.Time
+	gone  []Alarm   // cleared, of which alarm-command is still to be told
+	again time.Time // by the running clock
 	busy  bool
 	dirty bool // the file tells something else
 }
@@ -83,13 +84,18 @@ func (d *Daemon) alarm(w watch.Alarm) {
 	a.mu.Lock()
 	same := func(o Alarm) bool { return o.Code == w.Code && o.Subject == w.Subject }
 	if i := slices.IndexFunc(a.list, same); w.Clear && i >= 0 {
-		if !a.list[i].Said.IsZero() {
+		if !a.list[i].Said.IsZero() || a.list[i].asked {
 			a.list[i].Over = true
 			a.gone = append(a.gone, a.list[i])
 		}
 		a.list = slices.Delete(a.list, i, i+1)
 		a.dirty = true
-	} else if !w.Clear && i < 0 {
+	} else if !w.Clear && i >= 0 { // it stands for another reason now
+		a.list[i].Message = w.Message
+		a.dirty = true
+		a.mu.Unlock()
+		return // the next beat writes it
+	} else if !w.Clear {
 		is := Alarm{Code: w.Code, Subject: w.Subject, Message: w.Message, Since: d.Now().UTC()}
 		if i := slices.IndexFunc(a.gone, same); i >= 0 { // it stood when the last daemon ended
 			is.Since, is.Said = a.gone[i].Since, a.gone[i].Said
@@ -134,7 +140,7 @@ func (d *Daemon) repeatAlarms() {
 	d.mu.Lock()
 	s := d.site
 	d.mu.Unlock()
-	if s == nil || a.busy || now.Before(a.again) {
+	if s == nil || a.busy || time.Now().Before(a.again) {
 		return
 	}
 	type telling struct {
@@ -151,7 +157,7 @@ func (d *Daemon) repeatAlarms() {
 		switch {
 		case x.Said.IsZero():
 			tell = append(tell, telling{"raise", x})
-		case now.Sub(x.Said) >= alarmRepeat:
+		case now.Sub(x.Said) >= alarmRepeat, now.Before(x.Said): // a clock that was wrong
 			tell = append(tell, telling{"daily", x})
 		}
 	}
@@ -163,6 +169,9 @@ func (d *Daemon) repeatAlarms() {
 	go func() {
 		ok := d.saveAlarms() // whoever asks for the status shall not wait for the command
 		for _, t := range tell {
+			if !a.ask(t.event, t.Alarm) {
+				continue
+			}
 			if !d.tell(tree, t.event, t.Alarm) {
 				ok = false
 				break
@@ -175,9 +184,25 @@ func (d *Daemon) repeatAlarms() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if a.busy = false; !ok {
-			a.again = now.Add(alarmRetry)
+			a.again = time.Now().Add(alarmRetry)
 		}
 	}()
+}
+
+// ask notes that alarm-command is about to be told; not ok is what has changed since:
+// it is told of as it is now.
+func (a *alarms) ask(event string, x Alarm) (ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := a.list
+	if event == "clear" {
+		list = a.gone
+	}
+	i := slices.IndexFunc(list, func(o Alarm) bool { return o.Code == x.Code && o.Subject == x.Subject && o.Since.Equal(x.Since) })
+	if i >= 0 {
+		list[i].asked = true
+	}
+	return i >= 0
 }
 
 func (a *alarms) told(event string, x Alarm, now time.Time) {

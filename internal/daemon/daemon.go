@@ -53,6 +53,7 @@ type Daemon struct {
 	site     *site
 	alarms   alarms
 	ledger   ledger
+	teller   teller
 	lastBeat watch.Status
 	beatAt   time.Time
 	started  time.Time
@@ -190,6 +191,7 @@ func (d *Daemon) beat(s watch.Status) {
 	d.mu.Unlock()
 	d.Notify.beat(statusLine(s), d.Now())
 	d.repeatAlarms()
+	d.tellZones()
 }
 
 func statusLine(s watch.Status) string {

@@ -70,6 +70,7 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 		}
 	}
 	d.ledger.keep(s.known)
+	d.teller.keep(s.known)
 	return s, nil
 }
 
@@ -122,8 +123,10 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	begun := s.Now()
 	report, err := s.tree.Build(ctx, build.Options{
 		Now: begun.UTC().Truncate(time.Second), Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
-		Held: slices.Contains(r.Held, checkoutTree), Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
+		TellLater: true, Held: slices.Contains(r.Held, checkoutTree), Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
 	})
+	s.teller.take(&report)
+	s.tellZones()
 	s.sayWaiting(&report)
 	var servers []string
 	for _, server := range s.servers() {

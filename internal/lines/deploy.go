@@ -67,6 +67,7 @@ const maxSaid = 2000
 // ReadFrom would take all there is.
 type head struct{ text bytes.Buffer }
 
+// Write never fails: what is too much is lost.
 func (h *head) Write(b []byte) (int, error) {
 	h.text.Write(b[:min(len(b), maxSaid-h.text.Len())])
 	return len(b), nil
