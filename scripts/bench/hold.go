@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"zonebuild/internal/build"
@@ -35,6 +36,7 @@ func holdChild(ctx context.Context, dir, apex string, in io.Reader, out io.Write
 	}
 	defer t.Close()
 	t.Keep()
+	debug.SetGCPercent(20) // as zonebuild does
 	answer := json.NewEncoder(out)
 	do := func(round int) error {
 		start := time.Now()
