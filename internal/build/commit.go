@@ -79,15 +79,18 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 		}
 		return
 	}
-	if err := p.commit(ctx, j, candidate, made, serial, served, hasServed); err != nil {
-		var refused *refusedError
-		if errors.As(err, &refused) {
-			j.res.Reasons, j.res.NewSigs, j.res.KeptSigs = nil, 0, 0 // nothing was published
-			if was != Refused {                                      // else the refusal of the input is the one to approve
-				p.refuse(j, candidate, refused.findings)
-			}
-			return
+	out, refused, err := p.sign(j, candidate, made, serial, served, hasServed)
+	if len(refused) > 0 {
+		j.res.Reasons, j.res.NewSigs, j.res.KeptSigs = nil, 0, 0 // nothing was published
+		if was != Refused {                                      // else the refusal of the input is the one to approve
+			p.refuse(j, candidate, refused)
 		}
+		return
+	}
+	if err == nil {
+		err = p.commit(ctx, j, out)
+	}
+	if err != nil {
 		j.fail("build-failed", err)
 		return
 	}
@@ -215,50 +218,59 @@ func ahead(a, b uint32) bool {
 	return ok && c > 0
 }
 
-// refusedError carries guards out of commit.
-type refusedError struct{ findings []guard.Finding }
-
-func (e *refusedError) Error() string { return e.findings[0].Message }
-
 // largeZone is the number of records from which on memory is worth a collection.
 const largeZone = 50_000
 
-// commit signs, stages, verifies, checks and renames.
-func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made planned, serial, served uint32, hasServed bool) error {
-	t := p.tree
+// product is a zone that is ready to be written. It is emptied on the way: the
+// verifier takes the room of the signer.
+type product struct {
+	zone      *zone.Zone
+	signed    *dnssec.Signed // nil: unsigned
+	header    Header
+	serial    uint32
+	served    uint32
+	hasServed bool
+}
+
+// sign prepares the signatures of a candidate, and asks the guards that know of
+// them.
+func (p *pass) sign(j *job, candidate *zone.Zone, made planned, serial, served uint32, hasServed bool) (out *product, refused []guard.Finding, err error) {
 	facts := p.facts(j, candidate)
 	facts.Serial, facts.Served, facts.HasServed = serial, served, hasServed
-	z, err := candidate.WithSerial(serial)
-	if err != nil {
-		return err
+	out = &product{header: Header{Input: j.input}, serial: serial, served: served, hasServed: hasServed}
+	if out.zone, err = candidate.WithSerial(serial); err != nil {
+		return nil, nil, err
 	}
-	var body io.WriterTo = z
-	var ledger *verify.Ledger
-	header := Header{Input: j.input}
 	if j.held != "" {
-		header.Input = j.prevIn
+		out.header.Input = j.prevIn
 	}
 	facts.OldestLeft = facts.ExpiryFloor
-	signed := made.plan != nil
-	if signed {
+	j.res.Records = out.zone.Records().Len()
+	if made.plan != nil {
 		s, err := dnssec.Sign(made.plan, serial)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		body, header.Next = s, s.Next
+		out.signed, out.header.Next = s, s.Next
 		s.Progress = p.progress(j, StageSign)
 		facts.OldestLeft, j.oldest = s.Oldest.Sub(j.now), s.Oldest
 		j.res.Records, j.res.NewSigs, j.res.KeptSigs = s.Records, s.New, s.Signatures-s.New
-	} else {
-		j.res.Records = z.Records().Len()
 	}
-	if refused := guard.Check(facts, p.approved(j, candidate)); len(refused) > 0 {
-		return &refusedError{refused}
+	return out, guard.Check(facts, p.approved(j, candidate)), nil
+}
+
+// commit stages, verifies, checks and renames.
+func (p *pass) commit(ctx context.Context, j *job, out *product) error {
+	t := p.tree
+	z, s, header, serial := out.zone, out.signed, out.header, out.serial
+	var body io.WriterTo = z
+	if s != nil {
+		body = s
 	}
 	external := j.external()
 	unsigned := func() error { return nil }
-	if j.held == "" && !external {
-		unsigned = aside(func() error { return t.writeUnsigned(z) })
+	if whole := z; j.held == "" && !external { // z is let go of while it is written
+		unsigned = aside(func() error { return t.writeUnsigned(whole) })
 	}
 	defer unsigned() // nobody else may write there while it is not done
 	name := j.z.Name.FileName()
@@ -272,8 +284,8 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		return err
 	}
 	defer staged.Discard()
-	s, _ := body.(*dnssec.Signed)
-	if t.holding != nil && s != nil {
+	signed := s != nil
+	if t.holding != nil && signed {
 		s.Hold()
 	}
 	disk := &slowWriter{Writer: staged, clock: p.clock}
@@ -281,13 +293,15 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
 	}
 	p.tookFor(StageSign, p.clock()-begun-disk.took)
-	if s != nil {
+	var ledger *verify.Ledger
+	if signed {
 		ledger = s.Ledger()
 	}
+	tlsa, boxed := t.tlsaOf(j, z), p.boxedIn(j, z.Records())
+	z, body, out.zone, out.signed = nil, nil, nil, nil
 	if t.holding == nil {
 		s = nil
 	}
-	body, made.plan = nil, nil
 	if j.res.NewSigs > largeZone {
 		runtime.GC() // the verifier takes the room of the signer
 	}
@@ -324,12 +338,12 @@ func (p *pass) commit(ctx context.Context, j *job, candidate *zone.Zone, made pl
 		}
 	}
 	j.afterCommit(serial, header, t)
-	j.state.Boxed = p.boxedIn(j, z.Records())
-	t.rememberTLSA(j, z)
+	j.state.Boxed = boxed
+	j.rememberTLSA(tlsa)
 	if external {
 		awaited := uint32(0)
-		if hasServed {
-			awaited = served + 1
+		if out.hasServed {
+			awaited = out.served + 1
 		}
 		j.state.Awaited = &awaited
 	}

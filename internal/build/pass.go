@@ -19,6 +19,7 @@ import (
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
+	"zonebuild/internal/guard"
 	"zonebuild/internal/publish"
 )
 
@@ -486,8 +487,17 @@ func (p *pass) rollBack(j *job) bool {
 		return false
 	}
 	serial, served, hasServed, err := p.nextSerial(p.ctx, j, candidate)
+	var out *product
+	var refused []guard.Finding
 	if err == nil {
-		err = p.commit(p.ctx, j, candidate, made, serial, served, hasServed)
+		out, refused, err = p.sign(j, candidate, made, serial, served, hasServed)
+	}
+	switch {
+	case err != nil:
+	case len(refused) > 0:
+		err = errors.New(refused[0].Message)
+	default:
+		err = p.commit(p.ctx, j, out)
 	}
 	if err != nil {
 		j.fail("load-failed", fmt.Errorf("roll back: %w", err))

@@ -224,21 +224,20 @@ func (o *ownerSet) addresses(s *rrset.Set, lo, hi int) {
 	}
 }
 
-// rememberTLSA notes what the file that was just published holds for the owners of
-// the map.
-func (t *Tree) rememberTLSA(j *job, z *zone.Zone) {
-	j.state.TLSA = nil
+// tlsaOf is what a zone that is about to be published holds for the owners of the
+// map; nil = it has none.
+func (t *Tree) tlsaOf(j *job, z *zone.Zone) *publishedTLSA {
 	if t.certs == nil {
-		return
+		return nil
 	}
 	groups := t.certs.groups[j.z.Name]
 	if r := t.certs.of(j.z.Name); r != nil {
 		groups = slices.Concat(groups, r.left)
 	}
-	if len(groups) == 0 || j.head.err != nil {
-		return
+	if len(groups) == 0 {
+		return nil
 	}
-	is := &publishedTLSA{Of: j.head.id}
+	is := &publishedTLSA{}
 	s := z.Records()
 	for _, g := range groups {
 		o := ownerSet{Owner: g.Owner}
@@ -256,5 +255,14 @@ func (t *Tree) rememberTLSA(j *job, z *zone.Zone) {
 		}
 		is.Sets = append(is.Sets, o)
 	}
+	return is
+}
+
+// rememberTLSA notes that of the file that was just published.
+func (j *job) rememberTLSA(is *publishedTLSA) {
+	if j.state.TLSA = nil; is == nil || j.head.err != nil {
+		return
+	}
+	is.Of = j.head.id
 	j.state.TLSA = is
 }
