@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -60,6 +61,11 @@ func (h *hook) register(c *ucli.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, l := range h.config.Lines {
+		if len(l.Services) == 0 && !l.NoDANE {
+			fmt.Fprintf(h.err, "acmehook: line %s: it has no services, so no TLSA records are looked at, and its key never changes (dane = false if nobody has any)\n", l.Name)
+		}
 	}
 	records, err := h.caa(c.Context, client, account.URL)
 	if err != nil {
@@ -153,7 +159,7 @@ func (p *program) accountCommand() *ucli.Command {
 func (p *program) revokeCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "revoke", Usage: "revoke the live certificate of a line", ArgsUsage: "NAME",
-		Description: "The files stay, and the line renews as before. Reasons: unspecified, keyCompromise,\naffiliationChanged, superseded, cessationOfOperation.\n\nExample: acmehook -C /jail revoke mail --reason superseded",
+		Description: "The next run renews; after keyCompromise with the next key alone, as soon as DNS allows it.\nReasons: unspecified, keyCompromise,\naffiliationChanged, superseded, cessationOfOperation.\n\nExample: acmehook -C /jail revoke mail --reason superseded",
 		Flags:       []ucli.Flag{&ucli.StringFlag{Name: "reason", Value: "unspecified", Usage: "`REASON` (RFC 5280)"}},
 		Action: func(c *ucli.Context) error {
 			h, line, err := p.oneLine(c, false)
@@ -172,11 +178,22 @@ func (p *program) revokeCommand() *ucli.Command {
 				case files.Live == nil:
 					return cli.Rejectedf("line %s: there is no certificate", line.Name)
 				}
+				state, err := lines.LoadState(h.config, line.Name)
+				switch was := state.Revoked; {
+				case err != nil:
+					return err
+				case was.Cert == files.Live.ID() && was.Reason == c.String("reason"):
+					return cli.Rejectedf("line %s: the live certificate was revoked at %s", line.Name, was.At.Format(time.RFC3339))
+				}
 				client, err := h.client()
 				if err != nil {
 					return err
 				}
-				return client.Revoke(c.Context, files.Live.Leaf(), reason, nil)
+				if err := client.Revoke(c.Context, files.Live.Leaf(), reason, nil); err != nil {
+					return err
+				}
+				k := &lines.Keeper{Config: h.config, Now: h.clock}
+				return k.Revoke(line, files.Live, c.String("reason"), reason == acmeclient.KeyCompromise)
 			})
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -25,6 +26,10 @@ const maxSkew = 5 * time.Minute
 type finding struct {
 	What  string `json:"what"`
 	Error string `json:"error,omitempty"` // empty: it is right
+
+	zone   domain.Name // of a name server
+	server bool
+	silent bool // the server does not answer at all
 }
 
 func (p *program) checkCommand() *ucli.Command {
@@ -79,7 +84,7 @@ func (p *program) checkCommand() *ucli.Command {
 
 func result(what string, err error) finding {
 	if err != nil {
-		return finding{what, err.Error()}
+		return finding{What: what, Error: err.Error()}
 	}
 	return finding{What: what}
 }
@@ -120,16 +125,39 @@ func (h *hook) checkServers(ctx context.Context, names []domain.Name) []finding 
 		seen[zone] = true
 		for _, s := range servers {
 			in, err := authority.Exchange(ctx, s.Addr, authority.Question(zone, dns.TypeSOA, false))
+			silent := err != nil
 			switch {
+			case err == nil && in.Rcode == dns.RcodeNameError && in.Authoritative && len(h.config.Servers) > 0:
+				// Where its zone begins is not known here: a name without records is one
+				// that a challenge proves as well.
 			case err == nil && in.Rcode != dns.RcodeSuccess:
 				err = fmt.Errorf("answers %s for %s", authority.Rcode(in), zone)
 			case err == nil && !in.Authoritative:
 				err = fmt.Errorf("answers without authority for %s", zone)
 			}
-			out = append(out, result("name server "+s.String(), err))
+			f := result("name server "+s.String(), err)
+			f.zone, f.server, f.silent = zone, true, silent
+			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// spared drops the servers that do not answer, where enough others do: what waits for a
+// challenge leaves the dead out by the same rule (dead-after, min-servers).
+func (h *hook) spared(all []finding) []finding {
+	right, asked := map[domain.Name]int{}, map[domain.Name]int{}
+	for _, f := range all {
+		if f.server {
+			asked[f.zone]++
+			if f.Error == "" {
+				right[f.zone]++
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(f finding) bool {
+		return f.silent && right[f.zone] >= min(max(h.config.MinServers, 1), asked[f.zone])
+	})
 }
 
 // serversOf are the servers that a wait would ask.

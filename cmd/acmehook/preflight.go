@@ -33,7 +33,7 @@ func (h *hook) preflight(client *acmeclient.Client, source validate.Source) func
 				names = append(names, n)
 			}
 		}
-		found = append(found, h.checkServers(ctx, names)...)
+		found = append(found, h.spared(h.checkServers(ctx, names))...)
 		var faults []error
 		for _, f := range found {
 			if f.Error != "" {
@@ -92,12 +92,18 @@ func (h *hook) checkCAA(ctx context.Context, client *acmeclient.Client, l config
 func (h *hook) caaOf(ctx context.Context, n domain.Name) ([]*dns.CAA, error) {
 	var rrs []dns.RR
 	if len(h.config.Servers) > 0 {
-		in, err := authority.Exchange(ctx, h.config.Servers[0], authority.Question(n, dns.TypeCAA, false))
+		var in *dns.Msg
+		var err error
+		for _, s := range h.config.Servers { // the first that answers
+			if in, err = authority.Exchange(ctx, s, authority.Question(n, dns.TypeCAA, false)); err == nil {
+				break
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
 		if !in.Authoritative {
-			return nil, fmt.Errorf("%s is not in the zones of %s", n, h.config.Servers[0])
+			return nil, fmt.Errorf("%s is not in the zones of the servers", n)
 		}
 		rrs = in.Answer
 	} else {

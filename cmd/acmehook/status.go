@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,9 +39,8 @@ func (p *program) statusCommand() *ucli.Command {
 			code := cli.ExitOK
 			for _, l := range list {
 				s, err := k.Status(l)
-				if err != nil {
-					faults = append(faults, err)
-					continue
+				if err != nil { // what cannot be read must be looked at too
+					s.Error, s.Alarm = err.Error(), &lines.Alarm{Code: "line-unreadable", Message: err.Error()}
 				}
 				if s.Alarm != nil {
 					code = cli.ExitNo
@@ -87,19 +88,29 @@ func statusText(s lines.Status, now time.Time) string {
 	}
 	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	fmt.Fprintf(&b, "%s: %s\n", s.Line, diag.Escape(strings.Join(s.Names, " ")))
-	if s.NotAfter.IsZero() {
+	switch {
+	case s.NotAfter.IsZero() && s.Alarm != nil && s.Alarm.Code == "line-unreadable":
+	case s.NotAfter.IsZero():
 		put("no certificate")
-	} else {
+	default:
 		put("certificate: generation %d, valid until %s", s.Generation, stamp(s.NotAfter))
 	}
 	if r := s.Renewal; r != nil && !r.Start.IsZero() {
 		put("the CA suggests to renew from %s to %s", stamp(r.Start), stamp(r.End))
+	}
+	if r := s.Revoked; r != nil {
+		put("revoked %s: %s", stamp(r.At), r.Reason)
 	}
 	if s.Key != nil {
 		put("key: %s", keyText(s.Key, now))
 	}
 	if s.NextKey != nil {
 		put("next key: %s", keyText(s.NextKey, now))
+	}
+	for _, owner := range slices.Sorted(maps.Keys(s.Gate)) {
+		for _, note := range s.Gate[owner].Notes {
+			put("not heard of %s: %s", owner, note)
+		}
 	}
 	for _, v := range s.Services {
 		switch {

@@ -135,9 +135,9 @@ func TestTriggerFiles(t *testing.T) {
 		t.Error("a secret in the environment of the program that lists")
 	}
 	for listed, want := range map[string]string{
-		"more.pem\n":                `prints "more.pem", which is no whole path`,
+		"more.pem\n":                `files-from: "more.pem" is no absolute path`,
 		"/nonexistent/x.pem\n":      "open /nonexistent/x.pem: no such file or directory",
-		strings.Repeat("/a\n", 300): "prints more than 256",
+		strings.Repeat("/a\n", 1001): "files-from: more than 1000 files",
 		strings.Repeat("/"+strings.Repeat("a", 99)+"\n", 1000): "it prints too much",
 	} {
 		y.write("listed", listed)
@@ -145,6 +145,6 @@ func TestTriggerFiles(t *testing.T) {
 		calls(2)
 	}
 	y.write("list", "#!/bin/sh\necho no; exit 3\n")
-	y.says(cli.ExitFailed, "list its files: run "+y.path("list")+": exit status 3", "trigger")
+	y.says(cli.ExitFailed, "run "+y.path("list")+": exit status 3", "trigger")
 	calls(2)
 }

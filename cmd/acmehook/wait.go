@@ -15,6 +15,7 @@ import (
 	"zonebuild/internal/cli"
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
 )
 
 // toASCII turns a name in another script into A-labels (RFC 5891); names in ASCII
@@ -65,12 +66,15 @@ func (h *hook) await(ctx context.Context, list []dnsextra.Challenge, gone bool) 
 	return nil
 }
 
+// maxReport bounds the builder's report, in octets: another jail writes it.
+const maxReport = 4 << 20
+
 // refused tells what the builder refused of the challenges, if it says so.
 func (h *hook) refused(list []dnsextra.Challenge) error {
 	if h.config.Report == "" {
 		return nil
 	}
-	data, err := os.ReadFile(h.config.Report)
+	data, _, err := durable.ReadFile(h.config.Report, maxReport)
 	if err != nil {
 		return nil // not mounted, or not written yet
 	}

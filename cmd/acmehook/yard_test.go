@@ -39,6 +39,7 @@ type yard struct {
 	mu      sync.Mutex
 	records []dns.RR // beside the challenges
 	asked   int      // for challenges that were there
+	absent  string   // a name that does not exist; "": none
 }
 
 // server is a CA of package lab.
@@ -91,6 +92,11 @@ func (y *yard) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		}
 	}
 	y.mu.Unlock()
+	if name == y.absent {
+		absentSOA(m)
+		w.WriteMsg(m)
+		return
+	}
 	switch typ {
 	case dns.TypeSOA:
 		m.Answer = append(m.Answer, &dns.SOA{Hdr: header, Ns: "ns1." + name, Mbox: "host." + name, Serial: 1, Refresh: 1, Retry: 1, Expire: 1, Minttl: 1})

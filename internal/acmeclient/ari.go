@@ -142,7 +142,7 @@ func (c *Client) Renewal(ctx context.Context, name string, leaf *x509.Certificat
 	}
 	stored := "renewal-" + name
 	var r Renewal
-	if _, err := c.load(stored, &r); errors.Is(err, errBroken) {
+	if _, err := c.load(stored, &r); errors.Is(err, ErrDamaged) {
 		r = Renewal{} // the CA says it again
 	} else if err != nil {
 		return Renewal{}, fmt.Errorf("ask when to renew %s: %w", name, err)

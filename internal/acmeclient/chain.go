@@ -49,12 +49,12 @@ type expected struct {
 func checkChain(text []byte, want expected) ([]*x509.Certificate, error) {
 	chain, err := parseChain(text)
 	if err == nil {
-		err = checkLeaf(chain[0], want)
-	}
-	if err == nil {
+		if wrong := checkLeaf(chain[0], want); wrong != nil { // this certificate will not become another
+			return nil, dead{fmt.Errorf("%w: %w", ErrMalformedByCA, wrong)}
+		}
 		err = checkIssuers(chain, want.now)
 	}
-	if err != nil {
+	if err != nil { // the CA may send a better chain for it
 		return nil, fmt.Errorf("%w: %w", ErrMalformedByCA, err)
 	}
 	return chain, nil
@@ -192,7 +192,7 @@ func (c *Client) fetchChain(ctx context.Context, from string, want expected) (ch
 		}
 		want.now = c.now()
 		if chain, err = checkChain(r.body, want); err != nil {
-			return dead{err} // it will not become another by fetching it again
+			return err
 		}
 		alternates = c.alternates(from, r.header)
 		return nil

@@ -111,10 +111,14 @@ type Journal struct {
 	NotBefore map[string]time.Time `json:"not-before,omitempty"` // of an order: the CA's Retry-After
 }
 
-// Journal reads the journal, for a status or to decide what is due.
+// Journal reads the journal, for a status or to decide what is due. One that is
+// damaged begins anew: it is about what not to do, and must not end all renewals.
 func (c *Client) Journal() (Journal, error) {
 	var j Journal
 	_, err := c.load(journalName, &j)
+	if errors.Is(err, ErrDamaged) {
+		return Journal{}, nil
+	}
 	return j, err
 }
 

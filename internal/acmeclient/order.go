@@ -51,14 +51,15 @@ func (o *Order) note(err error) {
 
 func orderName(name string) string { return "order-" + name }
 
-// Order is the record under a name; ok is false when there is none.
+// Order is the record under a name; ok is false when there is none. Errors: ErrDamaged,
+// which only Forget ends.
 func (c *Client) Order(name string) (o Order, ok bool, err error) {
 	if err := checkName(name); err != nil {
 		return Order{}, false, err
 	}
 	ok, err = c.load(orderName(name), &o)
 	if ok && (o.Name != name || len(o.Identifiers) == 0 || len(o.CSR) == 0) {
-		return Order{}, false, fmt.Errorf("load %s: it is no record of an order", orderName(name))
+		return Order{}, false, fmt.Errorf("load %s: %w: it is no record of an order", orderName(name), ErrDamaged)
 	}
 	return o, ok, err
 }

@@ -77,8 +77,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// errBroken is a record that is none.
-var errBroken = errors.New("the record is damaged")
+// ErrDamaged is a record that is none.
+var ErrDamaged = errors.New("the record is damaged")
 
 // load reads a value; found is false when there is none.
 func (c *Client) load(name string, v any) (found bool, err error) {
@@ -90,7 +90,7 @@ func (c *Client) load(name string, v any) (found bool, err error) {
 		return false, fmt.Errorf("load %s: %w", name, err)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return false, fmt.Errorf("load %s: %w: %w", name, errBroken, err)
+		return false, fmt.Errorf("load %s: %w: %w", name, ErrDamaged, err)
 	}
 	return true, nil
 }

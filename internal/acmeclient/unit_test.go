@@ -253,7 +253,7 @@ func TestFileStore(t *testing.T) {
 	if err := s.Save("order-d", []byte(`{"name":"e"}`)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.Order("d"); err == nil || err.Error() != "load order-d: it is no record of an order" {
+	if _, _, err := c.Order("d"); err == nil || err.Error() != "load order-d: the record is damaged: it is no record of an order" {
 		t.Errorf("%v", err)
 	}
 }

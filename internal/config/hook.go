@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"time"
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
+	"zonebuild/internal/durable"
 )
 
 // HookFile is the name of acmehook's configuration.
@@ -55,7 +55,7 @@ func LoadHook(dir string) (*Hook, diag.List) {
 	}
 	l := &loader{Config: &Config{Tree: dir}}
 	defer l.faults.Sort()
-	src, err := os.ReadFile(filepath.Join(dir, HookFile))
+	src, _, err := durable.ReadFile(filepath.Join(dir, HookFile), maxText)
 	switch {
 	case err == nil:
 		root, fault := parse(HookFile, src)
@@ -89,6 +89,7 @@ func LoadHook(dir string) (*Hook, diag.List) {
 	}
 	h.DropBox = l.inTree(h.DropBox)
 	l.place(&h.Report, &h.LinesDir, &h.KeysDir, &h.StateDir, &h.Anchors)
+	l.placePrograms(h.AlarmCommand)
 	return h, l.faults
 }
 

@@ -45,14 +45,15 @@ type Line struct {
 	NextCSR   string
 	RenewAt   int // percent of the lifetime; 0 = as the CA suggests, or by the lifetime
 	Services  []string
+	NoDANE    bool // nobody has TLSA records of its keys: they change when they may, not when DNS allows it
 	Deploy    [][]string
 	Timeout   time.Duration // of a deploy hook
 	Combined  bool
 	DHParams  string // ready to use; "" = none
 	Keep      int    // old generations
-	Dir       string // of its certificates, ready to use
-	KeysDir   string // of its private keys, ready to use
-	KeyGroup  *int   // that may read them; nil: nobody but the owner
+	Dir       string // where live, next and archive are, ready to use; "" = LINES/NAME
+	KeysDir   string // of its private keys, ready to use; "" = KEYS/NAME
+	KeyGroup  *int   // may read the private keys; nil: nobody but their owner
 }
 
 // Service is [service.NAME]: where a certificate is served.
@@ -69,7 +70,7 @@ type Service struct {
 	Cert     string   // PEM file that it should serve, ready to use; "" = of its line
 	PidFile  string   // ready to use
 	Files    []string // beside Cert, ready to use
-	FilesOf  []string // program that prints more of them, one a line; none: there are no more
+	Lists    []string // program that prints more of these, one a line; none = no more
 	Reload   []string
 	Timeout  time.Duration
 }
@@ -101,6 +102,16 @@ func (l *loader) place(paths ...*string) {
 	for _, p := range paths {
 		if *p != "" {
 			*p = l.inTree(*p)
+		}
+	}
+}
+
+// placePrograms makes the paths of programs ready to use; a name without a slash is
+// looked for.
+func (l *loader) placePrograms(commands ...[]string) {
+	for _, argv := range commands {
+		if len(argv) > 0 && strings.Contains(argv[0], "/") {
+			l.place(&argv[0])
 		}
 	}
 }
@@ -175,6 +186,7 @@ func (l *loader) loadLine(h *Hook, name string, e *entry) {
 		l.errorf(e.val.table.find("dh-params").at, "config-value", "dh-params: they stand in combined.pem only: combined = true")
 	}
 	l.place(&n.CSR, &n.NextCSR, &n.DHParams, &n.Dir, &n.KeysDir)
+	l.placePrograms(n.Deploy...)
 	h.Lines = append(h.Lines, n)
 }
 
@@ -191,6 +203,12 @@ func lineKeys(n *Line) []key {
 		{"next-csr", localPath(&n.NextCSR)},
 		{"renew-at", number(&n.RenewAt, 10, 95)},
 		{"services", list(&n.Services, func(string) error { return nil })},
+		{"dane", func(v value) error {
+			on := true
+			err := boolean(&on)(v)
+			n.NoDANE = !on
+			return err
+		}},
 		{"deploy", commands(&n.Deploy)},
 		{"deploy-timeout", duration(&n.Timeout, time.Second, time.Hour)},
 		{"combined", boolean(&n.Combined)},
@@ -233,6 +251,9 @@ func certNames(to *[]string) func(value) error {
 				return fmt.Errorf("%q is no name that a certificate is for", s)
 			}
 			name := strings.TrimSuffix(strings.ToLower(n.String()), ".")
+			if !isHost(name) {
+				return fmt.Errorf("%q is no name that a CA can be asked for: letters, digits and dashes, and no address", s)
+			}
 			if strings.HasPrefix(s, "*.") {
 				name = "*." + name
 			}
@@ -251,6 +272,18 @@ func certNames(to *[]string) func(value) error {
 		*to = out
 		return nil
 	}
+}
+
+// isHost reports whether a name is one of hosts (RFC 1123 §2.1), as certificates hold
+// them: labels of letters, digits and inner dashes, and the last one no number.
+func isHost(name string) bool {
+	labels := strings.Split(name, ".")
+	for _, label := range labels {
+		if !regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`).MatchString(label) {
+			return false
+		}
+	}
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
 // commands reads a list of commands, each a list of arguments.
@@ -285,6 +318,7 @@ func (l *loader) loadService(h *Hook, name string, e *entry) {
 		s.ProbeOff = true // TLS over TCP is all that can be asked
 	}
 	l.place(&s.Cert, &s.PidFile)
+	l.placePrograms(s.Reload, s.Lists)
 	for i := range s.Files {
 		l.place(&s.Files[i])
 	}
@@ -311,7 +345,7 @@ func serviceKeys(s *Service) []key {
 		{"sni", oneName(&s.SNI)},
 		{"certificate", localPath(&s.Cert)},
 		{"files", list(&s.Files, checkPath)},
-		{"files-from", argv(&s.FilesOf)},
+		{"files-from", argv(&s.Lists)},
 		{"pid-file", localPath(&s.PidFile)},
 		{"reload", argv(&s.Reload)},
 		{"timeout", duration(&s.Timeout, time.Second, time.Hour)},
@@ -332,27 +366,25 @@ func oneName(to *domain.Name) func(value) error {
 	}
 }
 
-// checkLines wants every service that a line names to be there, and gives the lines
-// the places that they have without word: below those of all lines. No two may share
-// one.
+// checkLines wants every service that a line names to be there, and the places of a
+// line to be its own: below those of all lines, or where it says.
 func (l *loader) checkLines(h *Hook, root *table) {
 	owner := map[string]string{}
-	for i := range h.Lines {
-		n := &h.Lines[i]
-		if n.Dir == "" {
-			n.Dir = filepath.Join(l.inTree(h.LinesDir), n.Name)
-		}
-		if n.KeysDir == "" {
-			n.KeysDir = filepath.Join(l.inTree(h.KeysDir), n.Name)
-		}
-		for _, dir := range []string{n.Dir, n.KeysDir} {
-			if other, taken := owner[filepath.Clean(dir)]; taken {
-				l.errorf(root.find("line").val.table.find(n.Name).at, "config-value", "line %s: %s is taken by the line %s", n.Name, dir, other)
-			}
-			owner[filepath.Clean(dir)] = n.Name
-		}
-	}
 	for _, n := range h.Lines {
+		at := root.find("line").val.table.find(n.Name).at
+		for _, p := range [][2]string{{n.Dir, h.LinesDir}, {n.KeysDir, h.KeysDir}} {
+			dir := filepath.Clean(p[0])
+			if p[0] == "" {
+				dir = filepath.Join(l.inTree(p[1]), n.Name)
+			}
+			if other, taken := owner[dir]; taken {
+				l.errorf(at, "config-value", "line %s: %s is taken by the line %s", n.Name, dir, other)
+			}
+			owner[dir] = n.Name
+		}
+		if a := h.Account; a != nil && filepath.Clean(a.Key) == filepath.Join(l.inTree(h.KeysDir), n.Name) {
+			l.errorf(at, "config-value", "line %s: %s is the account's key: another name, or another key in [account]", n.Name, a.Key)
+		}
 		for _, name := range n.Services {
 			if !slices.ContainsFunc(h.Services, func(s Service) bool { return s.Name == name }) {
 				at := diag.Pos{File: HookFile}

@@ -38,3 +38,18 @@ func link(target, path string) error {
 	}
 	return syncDir(dir)
 }
+
+// Rename gives a directory that is whole its name, durably; there must be none of that
+// name, and both names are in one directory. What is in it was written durably before.
+func Rename(from, to string) error {
+	if err := syncDir(from); err != nil {
+		return fmt.Errorf("rename %s: %w", from, cause(err))
+	}
+	if err := os.Rename(from, to); err != nil {
+		return fmt.Errorf("rename %s to %s: %w", from, to, cause(err))
+	}
+	if err := syncDir(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("rename %s to %s: %w", from, to, cause(err))
+	}
+	return nil
+}

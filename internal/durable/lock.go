@@ -56,6 +56,9 @@ func TryLock(path string) (*Lock, error) {
 // openLock opens a lock file and makes it usable by all who share the tree.
 func openLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) { // a symbolic link (FreeBSD: EMLINK)
+		return nil, errors.New("not a regular file with one name")
+	}
 	if err != nil {
 		return nil, err
 	}

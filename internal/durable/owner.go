@@ -60,6 +60,35 @@ func MkdirAll(path string, mode os.FileMode) error {
 	return nil
 }
 
+// Share gives a directory or regular file that is there a mode, and a group unless that
+// is nil. Through no link in its place. What is so already is left alone.
+func Share(path string, group *int, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return fmt.Errorf("share %s: %w", path, ErrNotRegular)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if group != nil && (!ok || int(st.Gid) != *group) {
+		if err := f.Chown(-1, *group); err != nil {
+			return fmt.Errorf("share %s: %w", path, cause(err))
+		}
+	}
+	if info.Mode().Perm() != mode.Perm() {
+		if err := f.Chmod(mode.Perm()); err != nil {
+			return fmt.Errorf("share %s: %w", path, cause(err))
+		}
+	}
+	return nil
+}
+
 // settle gives a new directory its owner and mode. By descriptor: the owner of
 // the parent could put a link in its place, and root would give the target away.
 func settle(path, parent string, mode os.FileMode) error {

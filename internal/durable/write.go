@@ -71,6 +71,16 @@ func stageWith(path string, data []byte, o Options) (*File, error) {
 	return f, nil
 }
 
+// CreateLog opens a new and empty file of mode 0600 for output that need not outlive a
+// crash, in the place of what is there: who still writes to the old one does so to a
+// file without a name.
+func CreateLog(path string) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
 // Remove removes path durably. A file that is not there is no error.
 func Remove(path string) error {
 	if err := os.Remove(path); err != nil {

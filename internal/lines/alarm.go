@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"zonebuild/internal/durable"
@@ -34,11 +35,24 @@ func alarm(in Input) *Alarm {
 	d := decision{Input: in}
 	at, _ := d.renewAt()
 	end := g.Leaf().NotAfter
+	noRequest := in.Line.CSR != "" && in.Files.Next == nil && in.Files.Wanted == nil
 	switch {
 	case !in.Now.Before(end):
 		return &Alarm{"certificate-expired", "the certificate has expired"}
 	case at.Before(end) && in.Now.After(at.Add(end.Sub(at)/2)):
 		return &Alarm{"certificate-expires", "the certificate expires soon, and its renewal does not come about"}
+	case in.State.Revoked.Cert == g.ID():
+		return &Alarm{"certificate-revoked", "the live certificate is revoked: " + in.State.Revoked.Reason}
+	case g.Key == nil && (in.Line.CSR == "" || noRequest), in.Files.NextFault != "":
+		text := in.Files.NextFault
+		if g.Key == nil {
+			text = keyFault(g, in.Line)
+		}
+		return &Alarm{"key-unusable", text}
+	case g.Damaged != "":
+		return &Alarm{"line-unreadable", g.Damaged}
+	case in.State.Retry.Tries > 3 && !slices.Equal(namesOf(g), sorted(in.Line.Names)):
+		return &Alarm{"names-differ", "the certificate is not for the names of the line, and another one does not come about"}
 	case in.State.Deploy.Tries > 2:
 		return &Alarm{"deploy-failed", "a deploy hook fails: " + in.State.Deploy.Error}
 	}
@@ -144,7 +158,8 @@ func (k *Keeper) tell(ctx context.Context, e alarmEvent) error {
 	}
 	return k.Hook(ctx, Hook{
 		Argv: k.Config.AlarmCommand, Dir: k.Config.StateDir, Timeout: alarmTimeout, Stdin: append(text, '\n'),
-		Env: []string{plainPath, "ACMEHOOK_EVENT=" + e.Event, "ACMEHOOK_LINE=" + e.Line, "ACMEHOOK_ALARM=" + e.Code},
+		Output: filepath.Join(k.Config.StateDir, "alarm.out"),
+		Env:    []string{plainPath, "ACMEHOOK_EVENT=" + e.Event, "ACMEHOOK_LINE=" + e.Line, "ACMEHOOK_ALARM=" + e.Code},
 	})
 }
 

@@ -3,6 +3,7 @@ package lines
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"zonebuild/internal/acmeclient"
@@ -19,6 +20,7 @@ const (
 	StepIssue   Step = "issue"    // for the next key: the key changes
 	StepRenew   Step = "renew"    // for the live key
 	StepAbandon Step = "abandon"  // give an order up that nobody wants any more
+	StepCombine Step = "combine"  // write the combined.pem that the live generation has not
 	StepDeploy  Step = "deploy"   // run the hooks that are due
 	StepProbe   Step = "probe"    // ask the services what they serve
 )
@@ -45,6 +47,7 @@ type Input struct {
 	Order    *acmeclient.Order // that is not finished; nil: none
 	RetryAt  time.Time         // no order before; zero: at once
 	Word     Word
+	Fresh    bool // a certificate was stored in this run: no other is ordered
 	Params   Params
 	Now      time.Time
 }
@@ -88,9 +91,12 @@ func Decide(in Input) Plan {
 	} else {
 		d.follow()
 		d.spread()
+		if l := d.Line; len(d.Services) == 0 && !l.NoDANE && (l.MaxKeyAge > 0 || !l.ReuseKey) {
+			d.wait(time.Time{}, noServices)
+		}
 	}
 	if d.Order != nil && !d.asked {
-		d.add(StepAbandon, "an order is left over")
+		d.add(StepAbandon, "an order is left over from a try, and no certificate is due")
 	}
 	return d.plan
 }
@@ -103,29 +109,71 @@ type decision struct {
 
 func (d *decision) add(s Step, why string) { d.plan.Steps = append(d.plan.Steps, Due{s, why}) }
 
-func (d *decision) wait(at time.Time, why string) { d.plan.Waits = append(d.plan.Waits, Wait{at, why}) }
+func (d *decision) wait(at time.Time, why string) {
+	if w := (Wait{at, why}); !slices.Contains(d.plan.Waits, w) {
+		d.plan.Waits = append(d.plan.Waits, w)
+	}
+}
 
 // order adds a step that asks the CA, unless it is to be left alone.
 func (d *decision) order(s Step, why string) {
 	d.asked = true
-	if d.RetryAt.After(d.Now) && !d.Word.Now {
+	switch {
+	case d.Fresh && !d.Word.Break: // one certificate a run; a run that has one more to ask for comes soon
+	case d.RetryAt.After(d.Now) && !d.Word.Now:
 		d.wait(d.RetryAt, why+", but the last try failed")
-		return
+	default:
+		d.add(s, why)
 	}
-	d.add(s, why)
 }
 
+// maxOrder is how long an order may take. What the CA does not hand out for a day is
+// asked for anew; a CA forgets orders after some days anyway.
+const maxOrder = 24 * time.Hour
+
 // resume takes home what the CA may have issued already, before anything else is
-// asked of it.
+// asked of it. An order for the next key passes the same gate as any use of it: it
+// waits while that is shut, until the live certificate must be renewed. One that
+// cannot be used is given up.
 func (d *decision) resume() {
-	if d.Order != nil && (d.Order.Phase == acmeclient.PhaseFinalizing || d.Order.Phase == acmeclient.PhaseIssued) {
-		d.order(StepResume, "an order is not finished")
+	if d.Order == nil || d.Order.Phase != acmeclient.PhaseFinalizing && d.Order.Phase != acmeclient.PhaseIssued {
+		return
 	}
+	live := liveKey(d.Files)
+	switch {
+	case d.Now.Sub(d.Order.Created) > maxOrder:
+		d.giveUp("an order has not come to an end for a day")
+	case live != nil && d.Order.Key == live.ID && d.compromised():
+		d.giveUp("an order is for a key that others have")
+	case live != nil && d.Order.Key == live.ID:
+		d.order(StepResume, "an order is not finished")
+	case d.Files.Next == nil || d.Order.Key != d.Files.Next.ID:
+		d.giveUp("an order is for a key that is not here")
+	case d.mayUse(d.Files.Live == nil):
+		d.order(StepResume, "an order is not finished")
+	default:
+		d.asked = true
+		if d.Files.Live == nil {
+			return
+		}
+		if due, why, _ := d.due(); due {
+			d.giveUp("an order for the next key has to wait, but " + why)
+		}
+	}
+}
+
+func (d *decision) giveUp(why string) {
+	d.add(StepAbandon, why)
+	d.Order, d.asked = nil, false
 }
 
 // first is the way to the first certificate.
 func (d *decision) first() {
-	if d.Files.Next == nil || d.Files.Wanted != nil {
+	switch {
+	case d.Files.NextFault != "":
+		d.wait(time.Time{}, d.Files.NextFault)
+		return
+	case d.Files.Next == nil || d.Files.Wanted != nil:
 		d.add(StepMakeKey, "there is no key yet")
 		return
 	}
@@ -146,7 +194,7 @@ func (d *decision) mayUse(first bool) bool {
 	if d.Word.Break {
 		return true
 	}
-	at, why := d.State.Gate.open(d.Files.Next, d.Services, d.Params, first)
+	at, why := d.State.Gate.allows(d.Line, d.Files.Next, d.Services, d.Params, first)
 	if at.IsZero() && why != "" || at.After(d.Now) {
 		d.wait(at, "the next key waits: "+why)
 		return false
@@ -156,7 +204,7 @@ func (d *decision) mayUse(first bool) bool {
 
 // follow is renewal and change of keys of a line that has a certificate.
 func (d *decision) follow() {
-	due, whyDue := d.due()
+	due, whyDue, at := d.due()
 	change, whyChange := d.change(due)
 	settled := d.settled()
 	switch {
@@ -166,6 +214,12 @@ func (d *decision) follow() {
 		if change {
 			d.wait(time.Time{}, whyChange+", but the live key has not come to all services yet")
 		}
+	case d.Files.NextFault != "":
+		if change {
+			d.wait(time.Time{}, whyChange+", but "+d.Files.NextFault)
+		}
+	case change && d.Line.CSR != "" && d.Files.Next == nil && d.Files.Wanted == nil:
+		d.wait(time.Time{}, whyChange+", but there is no certificate request for another key (csr, next-csr)")
 	case d.Files.Wanted != nil, d.Files.Next == nil && d.Line.CSR == "" && (d.Line.NextKey || change):
 		d.add(StepMakeKey, "a next key is wanted")
 		if d.Word.Break {
@@ -182,14 +236,29 @@ func (d *decision) follow() {
 	}
 	switch {
 	case !due:
-		at, why := d.renewAt()
-		d.wait(at, why)
+		d.wait(at, whyDue)
+	case d.compromised():
+		d.wait(time.Time{}, whyDue+", but others have its key: it gets no certificate any more")
 	case d.Files.Live.Key == nil:
-		d.wait(time.Time{}, whyDue+", but the key of the live certificate is not there")
+		d.wait(time.Time{}, whyDue+", but "+keyFault(d.Files.Live, d.Line))
 	default:
 		d.order(StepRenew, whyDue)
 	}
 }
+
+// keyFault says why the live certificate has no key to renew with.
+func keyFault(g *Generation, l config.Line) string {
+	switch {
+	case g.KeyFault != "":
+		return g.KeyFault
+	case l.CSR != "":
+		return "there is no certificate request for its key"
+	}
+	return "its private key is not there"
+}
+
+// compromised reports whether the live key was revoked as known to others.
+func (d *decision) compromised() bool { return d.State.Revoked.Key == d.Files.Live.Hash() }
 
 // changeFailed reports whether the last try to use the next key failed, while there
 // is a live one to renew with.
@@ -197,16 +266,25 @@ func (d *decision) changeFailed() bool {
 	return d.State.ChangeFailed == d.Files.Next.Hash() && d.Files.Live.Key != nil && !d.Word.Break
 }
 
-// due says whether the live certificate must be replaced.
-func (d *decision) due() (bool, string) {
+// due says whether the live certificate must be replaced, why, and when.
+func (d *decision) due() (bool, string, time.Time) {
+	at, why := d.renewAt()
 	if !slices.Equal(namesOf(d.Files.Live), sorted(d.Line.Names)) {
-		return true, "the names have changed"
+		at, why = time.Time{}, "the names have changed"
+	}
+	switch {
+	case d.Files.Live.Damaged != "":
+		at, why = time.Time{}, "its files are damaged: "+d.Files.Live.Damaged
+	case d.State.Revoked.Cert == d.Files.Live.ID():
+		at, why = time.Time{}, "the live certificate is revoked"
 	}
 	if d.Word.Renew {
-		return true, "it was asked for"
+		return true, "it was asked for", at
 	}
-	at, why := d.renewAt()
-	return !at.After(d.Now), why
+	if again := d.State.Stored.again(d.Files.Live.Leaf(), d.Now); at.Before(again) && !d.Word.Now {
+		at, why = again, why+", but the live certificate is new: not at once"
+	}
+	return !at.After(d.Now), why, at
 }
 
 // renewAt is when the live certificate is to be renewed.
@@ -233,13 +311,15 @@ func (d *decision) change(due bool) (bool, string) {
 	switch {
 	case d.Word.Break:
 		return true, "a new key was asked for, whatever DANE says"
+	case d.compromised():
+		return true, "others have the live key"
 	case !d.State.Rollover.IsZero():
 		return true, "a key change was asked for"
 	case d.Line.CSR != "":
-		return live.Key == nil, "the certificate request has another key"
-	case live.Key == nil:
+		return live.Key == nil && (d.Files.Next != nil || d.Files.Wanted != nil), "the certificate request has another key"
+	case live.Key == nil && live.KeyFault == "":
 		return true, "the key of the live certificate is not there"
-	case d.Line.MaxKeyAge > 0 && !live.Key.Created.IsZero() && !live.Key.Created.Add(d.Line.MaxKeyAge).After(d.Now):
+	case d.Line.MaxKeyAge > 0 && live.Key != nil && !live.Key.Created.IsZero() && !live.Key.Created.Add(d.Line.MaxKeyAge).After(d.Now):
 		return true, "the key is older than max-key-age"
 	case !d.Line.ReuseKey && due:
 		return true, "the certificate is due, and keys are not used again"
@@ -263,14 +343,21 @@ func (d *decision) settled() bool {
 
 func (d *decision) deployDue() bool {
 	p := d.State.Deploy
-	return p.Generation != d.Files.Live.Number || p.Done < len(d.Line.Deploy)
+	return p.Cert != d.Files.Live.ID() || p.Done < len(d.Line.Deploy)
 }
 
 // spread brings the live certificate to those who serve it.
 func (d *decision) spread() {
+	if g := d.Files.Live; d.Line.Combined && !g.Combined && g.Key != nil {
+		if d.RetryAt.After(d.Now) && !d.Word.Now {
+			d.wait(d.RetryAt, "combined.pem is wanted, but the last try failed")
+		} else {
+			d.add(StepCombine, "combined.pem is wanted")
+		}
+	}
 	if d.deployDue() {
 		p := d.State.Deploy
-		if p.Generation == d.Files.Live.Number && p.RetryAt.After(d.Now) && !d.Word.Now {
+		if p.Cert == d.Files.Live.ID() && believed(p.RetryAt, d.Now).After(d.Now) && !d.Word.Now {
 			d.wait(p.RetryAt, "a deploy hook failed: "+p.Error)
 		} else {
 			d.add(StepDeploy, "the services are to be told")
@@ -278,7 +365,7 @@ func (d *decision) spread() {
 	}
 	for _, s := range d.Services {
 		switch {
-		case d.State.Served[s.Name].Generation == d.Files.Live.Number:
+		case d.State.Served[s.Name].Cert == d.Files.Live.ID():
 		case s.ProbeOff:
 			d.wait(time.Time{}, fmt.Sprintf("%s cannot be asked: acmehook live %s says that it serves the new certificate", s.Name, d.Line.Name))
 		default:
@@ -290,8 +377,13 @@ func (d *decision) spread() {
 
 func namesOf(g *Generation) []string { return sorted(g.Leaf().DNSNames) }
 
+// sorted gives names as they are compared: a CA may write them in upper case, or one
+// twice.
 func sorted(names []string) []string {
-	out := slices.Clone(names)
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = strings.ToLower(n)
+	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }

@@ -21,16 +21,21 @@ func TestDecide(t *testing.T) {
 			DNSNames: []string{"a.example"}, NotBefore: from, NotAfter: to, RawSubjectPublicKeyInfo: live.SPKI,
 		}}}
 	}
+	cert := (&Generation{Chain: []*x509.Certificate{{}}}).ID()
 	open := Gate{Key: next.Hash(), Owners: map[string]Clock{"_25._tcp.h.example.": {Since: now.Add(-time.Hour), TTL: 60}}}
 	shut := Gate{Key: next.Hash(), Owners: map[string]Clock{"_25._tcp.h.example.": {Missing: "ns lacks it"}}}
+	bare := Gate{Key: next.Hash(), Owners: map[string]Clock{"_25._tcp.h.example.": {Since: now.AddDate(0, -1, 0), None: true, TTL: 60}}}
+	way := func(key string, created time.Time) *acmeclient.Order {
+		return &acmeclient.Order{Phase: acmeclient.PhaseFinalizing, Key: key, Created: created}
+	}
 	steady := func() Input {
 		return Input{
 			Line:     config.Line{Name: "l", Names: []string{"a.example"}, ReuseKey: true, NextKey: true, Services: []string{"s"}, Deploy: [][]string{{"x"}}},
 			Services: []config.Service{{Name: "s", Host: domain.MustParse("h.example"), Port: 25, Proto: "tcp", TLSA: true}},
 			Files:    Files{Live: leaf(now.AddDate(0, 0, -10), now.AddDate(0, 0, 80)), Next: next},
 			State: State{
-				Gate: shut, Deploy: Deploy{Generation: 7, Done: 1},
-				Served: map[string]Serving{"s": {Generation: 7, Key: live.Hash()}},
+				Gate: shut, Deploy: Deploy{Cert: cert, Done: 1},
+				Served: map[string]Serving{"s": {Cert: cert, Key: live.Hash()}},
 			},
 			Params: Params{TTLs: 2}, Now: now,
 		}
@@ -85,24 +90,47 @@ func TestDecide(t *testing.T) {
 		"key of live lost, shut":            {func(in *Input) { in.Files.Live.Key = nil }, "[]"},
 		"key of live lost, due":             {func(in *Input) { in.Files.Live.Key, in.Word.Renew = nil, true }, "[]"},
 		"key of live lost, open":            {func(in *Input) { in.Files.Live.Key, in.State.Gate = nil, open }, "[issue]"},
-		"order on its way":                  {func(in *Input) { in.Order = &acmeclient.Order{Phase: acmeclient.PhaseFinalizing} }, "[resume]"},
-		"order barely begun":                {func(in *Input) { in.Order = &acmeclient.Order{Phase: acmeclient.PhaseOrdered} }, "[abandon]"},
-		"order, due":                        {func(in *Input) { in.Order, in.Word.Renew = &acmeclient.Order{Phase: acmeclient.PhaseOrdered}, true }, "[renew]"},
+		"order on its way":                  {func(in *Input) { in.Order = way("live", now) }, "[resume]"},
+		"order for the next key, shut":      {func(in *Input) { in.Order = way("next", now) }, "[]"},
+		"order for the next key, open":      {func(in *Input) { in.Order, in.State.Gate = way("next", now), open }, "[resume]"},
+		"order for the next key, due":       {func(in *Input) { in.Order, in.Word.Renew = way("next", now), true }, "[abandon renew]"},
+		"order for the next key, break":     {func(in *Input) { in.Order, in.Word.Break = way("next", now), true }, "[resume]"},
+		"order for the next key, put off":   {func(in *Input) { in.Order, in.State.Gate, in.RetryAt = way("next", now), open, now.Add(1) }, "[]"},
+		"order for a lost key, due":         {func(in *Input) { in.Order, in.Word.Renew = way("lost", now), true }, "[abandon renew]"},
+		"order of yesterday":                {func(in *Input) { in.Order = way("live", now.Add(-25*time.Hour)) }, "[abandon]"},
+		"fresh, and due":                    {func(in *Input) { in.Fresh, in.Line.RenewAt = true, 10 }, "[]"},
+		"due, but just stored":              {func(in *Input) { in.Line.RenewAt, in.State.Stored = 10, Stored{At: now.Add(-59 * time.Second)} }, "[]"},
+		"due, stored a minute ago":          {func(in *Input) { in.Line.RenewAt, in.State.Stored = 10, Stored{At: now.Add(-time.Minute)} }, "[renew]"},
+		"due, the fourth in haste": {func(in *Input) {
+			in.Line.RenewAt, in.State.Stored = 10, Stored{At: now.Add(-23 * time.Hour), Quick: 3}
+		}, "[]"},
+		"due, in haste, by hand": {func(in *Input) {
+			in.Line.RenewAt, in.State.Stored, in.Word.Now = 10, Stored{At: now.Add(-23 * time.Hour), Quick: 3}, true
+		}, "[renew]"},
+		"due, stored in the future":  {func(in *Input) { in.Line.RenewAt, in.State.Stored = 10, Stored{At: now.Add(time.Hour), Quick: 3} }, "[renew]"},
+		"names of other case, twice": {func(in *Input) { in.Files.Live.Chain[0].DNSNames = []string{"A.Example", "a.example"} }, "[]"},
+		"rollover, no services":      {func(in *Input) { in.State.Rollover, in.State.Gate, in.Services = now, open, nil }, "[]"},
+		"rollover, dane = false":     {func(in *Input) { in.State.Rollover, in.Services, in.Line.NoDANE = now, nil, true }, "[issue]"},
+		"rollover, no TLSA at all":   {func(in *Input) { in.State.Rollover, in.State.Gate = now, bare }, "[]"},
+		"first, no services":         {func(in *Input) { in.Files.Live, in.Services = nil, nil }, "[issue]"},
+		"order barely begun":         {func(in *Input) { in.Order = &acmeclient.Order{Phase: acmeclient.PhaseOrdered} }, "[abandon]"},
+		"order, due":                 {func(in *Input) { in.Order, in.Word.Renew = &acmeclient.Order{Phase: acmeclient.PhaseOrdered}, true }, "[renew]"},
 		"order, due, failed": {func(in *Input) {
 			in.Order, in.RetryAt, in.Files.Live = &acmeclient.Order{Phase: acmeclient.PhaseOrdered}, now.Add(1), leaf(now.AddDate(0, 0, -80), now.AddDate(0, 0, 10))
 		}, "[]"},
 		"order and first": {func(in *Input) {
-			in.Files.Live, in.State.Gate, in.Order = nil, open, &acmeclient.Order{Phase: acmeclient.PhaseIssued}
+			in.Files.Live, in.State.Gate, in.Order = nil, open, way("next", now)
 		}, "[resume]"},
-		"hooks of another":           {func(in *Input) { in.State.Deploy.Generation = 6 }, "[deploy]"},
-		"hook failed":                {func(in *Input) { in.State.Deploy = Deploy{Generation: 7, Tries: 1, RetryAt: now.Add(1)} }, "[]"},
-		"hook failed before":         {func(in *Input) { in.State.Deploy = Deploy{Generation: 7, Tries: 1, RetryAt: now} }, "[deploy]"},
-		"service lags, same key":     {func(in *Input) { in.State.Served["s"] = Serving{Generation: 6, Key: live.Hash()} }, "[probe]"},
-		"service cannot be asked":    {func(in *Input) { in.State.Served, in.Services[0].ProbeOff = nil, true }, "[]"},
-		"requests: new one":          {func(in *Input) { in.Line.CSR, in.Files.Next, in.Files.Wanted = "csr", nil, next }, "[make-key]"},
-		"requests: none":             {func(in *Input) { in.Line.CSR, in.Files.Next = "csr", nil }, "[]"},
-		"requests: other key, open":  {func(in *Input) { in.Line.CSR, in.Files.Live.Key, in.State.Gate = "csr", nil, open }, "[issue]"},
-		"requests: age is not known": {func(in *Input) { in.Line.CSR, in.Line.MaxKeyAge, in.State.Gate = "csr", time.Hour, open }, "[]"},
+		"hooks of another":                      {func(in *Input) { in.State.Deploy.Cert = "old" }, "[deploy]"},
+		"hook failed":                           {func(in *Input) { in.State.Deploy = Deploy{Cert: cert, Tries: 1, RetryAt: now.Add(1)} }, "[]"},
+		"hook failed, RetryAt of a wrong clock": {func(in *Input) { in.State.Deploy = Deploy{Cert: cert, Tries: 1, RetryAt: now.AddDate(4, 0, 0)} }, "[deploy]"},
+		"hook failed before":                    {func(in *Input) { in.State.Deploy = Deploy{Cert: cert, Tries: 1, RetryAt: now} }, "[deploy]"},
+		"service lags, same key":                {func(in *Input) { in.State.Served["s"] = Serving{Cert: "old", Key: live.Hash()} }, "[probe]"},
+		"service cannot be asked":               {func(in *Input) { in.State.Served, in.Services[0].ProbeOff = nil, true }, "[]"},
+		"requests: new one":                     {func(in *Input) { in.Line.CSR, in.Files.Next, in.Files.Wanted = "csr", nil, next }, "[make-key]"},
+		"requests: none":                        {func(in *Input) { in.Line.CSR, in.Files.Next = "csr", nil }, "[]"},
+		"requests: other key, open":             {func(in *Input) { in.Line.CSR, in.Files.Live.Key, in.State.Gate = "csr", nil, open }, "[issue]"},
+		"requests: age is not known":            {func(in *Input) { in.Line.CSR, in.Line.MaxKeyAge, in.State.Gate = "csr", time.Hour, open }, "[]"},
 	} {
 		in := steady()
 		c.change(&in)

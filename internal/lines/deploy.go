@@ -3,24 +3,22 @@ package lines
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"zonebuild/internal/config"
-	"zonebuild/internal/diag"
 )
 
 // deploy runs the hooks that are due, in their order; the first that fails stops
 // them, and is tried again later: after 1, 10 and 100 minutes, then daily.
 func (r *run) deploy(ctx context.Context, g *Generation) error {
 	d := &r.state.Deploy
-	if d.Generation != g.Number {
-		*d = Deploy{Generation: g.Number}
+	if d.Cert != g.ID() {
+		*d = Deploy{Generation: g.Number, Cert: g.ID()}
 	}
 	for d.Done < len(r.line.Deploy) {
 		h, err := r.hook(g, r.line.Deploy[d.Done])
@@ -28,8 +26,7 @@ func (r *run) deploy(ctx context.Context, g *Generation) error {
 			err = r.Hook(ctx, h)
 		}
 		if err != nil {
-			steps := []time.Duration{time.Minute, 10 * time.Minute, 100 * time.Minute, 24 * time.Hour}
-			d.RetryAt = r.Now().UTC().Truncate(time.Second).Add(steps[min(d.Tries, len(steps)-1)])
+			d.RetryAt = r.Now().UTC().Truncate(time.Second).Add(patience(d.Tries))
 			d.Tries++
 			d.Error = err.Error()
 			return errors.Join(fmt.Errorf("deploy: %w", err), r.save())
@@ -42,6 +39,19 @@ func (r *run) deploy(ctx context.Context, g *Generation) error {
 	return nil
 }
 
+// combine writes the combined.pem of the live generation; the hooks are run for it.
+func (r *run) combine(g *Generation) error {
+	var full []byte
+	for _, c := range g.Chain {
+		full = append(full, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	if err := r.paths.addCombined(r.paths.generation(g.Number), g.Number, r.line, g.Key, full); err != nil {
+		return fmt.Errorf("write combined.pem: %w", err)
+	}
+	r.state.Deploy, r.state.Retry = Deploy{}, Retry{}
+	return r.save()
+}
+
 // hook is what a program is told: nothing that a CA wrote, and no secret.
 func (r *run) hook(g *Generation, argv []string) (Hook, error) {
 	live, err := filepath.Abs(filepath.Join(r.paths.Line, "live"))
@@ -49,7 +59,7 @@ func (r *run) hook(g *Generation, argv []string) (Hook, error) {
 		return Hook{}, err
 	}
 	return Hook{
-		Argv: argv, Dir: r.Config.LinesDir, Timeout: r.line.Timeout,
+		Argv: argv, Dir: r.Config.LinesDir, Timeout: r.line.Timeout, Output: filepath.Join(r.Config.StateDir, "deploy-"+r.line.Name+".out"),
 		Env: []string{
 			plainPath,
 			"ACMEHOOK_LINE=" + r.line.Name,
@@ -60,51 +70,8 @@ func (r *run) hook(g *Generation, argv []string) (Hook, error) {
 	}, nil
 }
 
-// maxSaid bounds what is kept of a program's output, in octets.
-const maxSaid = 2000
-
-// head keeps the beginning of what is written to it. The buffer is not embedded: its
-// ReadFrom would take all there is.
-type head struct{ text bytes.Buffer }
-
-// Write never fails: what is too much is lost.
-func (h *head) Write(b []byte) (int, error) {
-	h.text.Write(b[:min(len(b), maxSaid-h.text.Len())])
-	return len(b), nil
-}
-
-// RunHook runs a program. When its time or the context ends it is killed, with the
-// programs that it started. Errors quote what it printed, escaped and cut.
-func RunHook(ctx context.Context, h Hook) error {
-	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, h.Argv[0], h.Argv[1:]...)
-	cmd.Dir, cmd.Env = h.Dir, h.Env
-	if h.Stdin != nil {
-		cmd.Stdin = bytes.NewReader(h.Stdin)
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	var said head
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if h.Stdout != nil {
-		cmd.Stdout = h.Stdout
-	}
-	err := cmd.Run()
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = fmt.Errorf("no end within %s", h.Timeout)
-	case ctx.Err() != nil:
-		err = errors.New("interrupted")
-	}
-	if words := strings.TrimSpace(said.text.String()); words != "" {
-		return fmt.Errorf("run %s: %w: %s", h.Argv[0], err, diag.Escape(words))
-	}
-	return fmt.Errorf("run %s: %w", h.Argv[0], err)
-}
+// graceLag is how long it is no news that a service has not loaded the certificate.
+const graceLag = 2 * time.Minute
 
 // probe asks the services which have not been seen with the live certificate. One
 // that serves another is told when that is news, and becomes an alarm with time: to
@@ -112,7 +79,7 @@ func RunHook(ctx context.Context, h Hook) error {
 func (r *run) probe(ctx context.Context, g *Generation) error {
 	r.probed = true
 	for _, s := range r.services {
-		if s.ProbeOff || r.state.Served[s.Name].Generation == g.Number {
+		if s.ProbeOff || r.state.Served[s.Name].Cert == g.ID() {
 			continue
 		}
 		err := r.ask(ctx, s, g)
@@ -127,13 +94,15 @@ func (r *run) probe(ctx context.Context, g *Generation) error {
 			continue
 		}
 		lag, known := r.state.Lags[s.Name]
-		if text := err.Error(); !known || lag.Text != text {
-			r.Log(r.line.Name, fmt.Sprintf("service %s: %s", s.Name, text))
-			lag.Text = text
-		}
 		if !known {
 			lag.Since = r.Now().UTC().Truncate(time.Second)
 		}
+		text := err.Error()
+		if old := r.Now().Sub(lag.Since) >= graceLag; old && (!lag.Told || lag.Text != text) {
+			r.Log(r.line.Name, fmt.Sprintf("service %s: %s", s.Name, text))
+			lag.Told = true
+		}
+		lag.Text = text
 		if r.state.Lags == nil {
 			r.state.Lags = map[string]Lag{}
 		}
@@ -168,7 +137,7 @@ func (r *run) confirm(service string, g *Generation, byHand bool) {
 	if r.state.Served == nil {
 		r.state.Served = map[string]Serving{}
 	}
-	r.state.Served[service] = Serving{Generation: g.Number, Key: g.Hash(), At: r.Now().UTC().Truncate(time.Second), ByHand: byHand}
+	r.state.Served[service] = Serving{Generation: g.Number, Cert: g.ID(), Key: g.Hash(), At: r.Now().UTC().Truncate(time.Second), ByHand: byHand}
 }
 
 // Confirm notes by hand that the services which cannot be asked serve the live
@@ -197,12 +166,30 @@ func (k *Keeper) Confirm(l config.Line) ([]string, error) {
 
 // RollOver asks for a key change, as soon as it may be.
 func (k *Keeper) RollOver(l config.Line) error {
+	if l.CSR != "" && l.NextCSR == "" {
+		return fmt.Errorf("line %s: the key of a certificate request is changed by next-csr, and there is none in acmehook.toml", l.Name)
+	}
 	s, err := LoadState(k.Config, l.Name)
 	if err != nil {
 		return fmt.Errorf("line %s: %w", l.Name, err)
 	}
 	if s.Rollover.IsZero() {
 		s.Rollover = k.Now().UTC().Truncate(time.Second)
+	}
+	return SaveState(k.Config, l.Name, s)
+}
+
+// Revoke notes that the live certificate was revoked, why, and whether its key must get
+// no certificate any more because others have it. The line renews then; with a key that
+// others have it waits for the gate of the next key, or for the operator's word.
+func (k *Keeper) Revoke(l config.Line, g *Generation, reason string, compromised bool) error {
+	s, err := LoadState(k.Config, l.Name)
+	if err != nil {
+		return fmt.Errorf("line %s: %w", l.Name, err)
+	}
+	s.Revoked = Revoked{Cert: g.ID(), Reason: reason, At: k.Now().UTC().Truncate(time.Second), Key: s.Revoked.Key}
+	if compromised {
+		s.Revoked.Key = g.Hash()
 	}
 	return SaveState(k.Config, l.Name, s)
 }

@@ -19,17 +19,25 @@ import (
 
 // Paths are the places of one line.
 type Paths struct {
-	Line  string // LINES/NAME
-	Keys  string // KEYS/NAME
-	Group *int   // that may read the keys; nil: nobody
+	Line string // LINES/NAME
+	Keys string // KEYS/NAME
+
+	Group *int // may read the private keys; nil: nobody but their owner
+	Apart bool // the operator named Keys, made it for this, and its mode is his
 }
 
 // PathsOf are the places of a line.
 func PathsOf(h *config.Hook, name string) Paths {
-	if l, ok := h.Line(name); ok && l.Dir != "" && l.KeysDir != "" {
-		return Paths{Line: l.Dir, Keys: l.KeysDir, Group: l.KeyGroup}
+	p := Paths{Line: filepath.Join(h.LinesDir, name), Keys: filepath.Join(h.KeysDir, name)}
+	if l, ok := h.Line(name); ok {
+		if p.Group = l.KeyGroup; l.Dir != "" {
+			p.Line = l.Dir
+		}
+		if p.Apart = l.KeysDir != ""; p.Apart {
+			p.Keys = l.KeysDir
+		}
 	}
-	return Paths{Line: filepath.Join(h.LinesDir, name), Keys: filepath.Join(h.KeysDir, name)}
+	return p
 }
 
 func (p Paths) key(id string) string { return filepath.Join(p.Keys, id+".pem") }
@@ -48,7 +56,7 @@ func (p Paths) Read(l config.Line) (Files, error) {
 	if l.CSR != "" {
 		return f, p.readRequests(l, &f)
 	}
-	f.Next, err = p.next()
+	f.Next, f.NextFault, err = p.next()
 	if f.Live != nil && f.Next.Hash() == f.Live.Hash() {
 		f.Next = nil
 	}
@@ -81,27 +89,33 @@ func (p Paths) readRequests(l config.Line, f *Files) error {
 	return nil
 }
 
-// next is the key that the link next names; nil without link.
-func (p Paths) next() (*Key, error) {
+// next is the key that the link next names; nil without link. Fault says why its file
+// cannot be used.
+func (p Paths) next() (k *Key, fault string, err error) {
 	target, err := os.Readlink(filepath.Join(p.Line, "next"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the next key: %w", err)
+		return nil, "", fmt.Errorf("read the next key: %w", err)
 	}
 	id, ok := strings.CutPrefix(filepath.Base(target), "key-")
 	if !ok || strings.HasPrefix(id, "csr-") {
-		return nil, nil // of a time when there were certificate requests
+		return nil, "", nil // of a time when there were certificate requests
 	}
-	k, _, err := p.keyOf(id)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // a lost key cannot become live
+	k, _, err = p.keyOf(id)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "", nil // a lost key cannot become live
+	case err != nil:
+		return nil, err.Error(), nil
 	}
-	return k, err
+	return k, "", nil
 }
 
-// live reads the generation that the link live names; nil without link.
+// live reads the generation that the link live names; nil without link. A key that
+// cannot be used, and a chain whose certificate is still in cert.pem, are faults of the
+// generation and not errors: there is more to a line than one file.
 func (p Paths) live() (*Generation, error) {
 	target, err := os.Readlink(filepath.Join(p.Line, "live"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -115,27 +129,40 @@ func (p Paths) live() (*Generation, error) {
 		return nil, fmt.Errorf("read the live certificate: %s leads to %q, which is no generation", filepath.Join(p.Line, "live"), target)
 	}
 	g := &Generation{Number: n}
-	data, _, err := durable.ReadFile(filepath.Join(p.generation(n), "fullchain.pem"), maxPEM)
-	if err != nil {
-		return nil, fmt.Errorf("read the live certificate: %w", err)
+	if g.Chain, err = readChain(filepath.Join(p.generation(n), "fullchain.pem")); err != nil {
+		g.Damaged = err.Error()
+		if g.Chain, _ = readChain(filepath.Join(p.generation(n), "cert.pem")); len(g.Chain) != 1 {
+			return nil, fmt.Errorf("read the live certificate: %w (put the link %s on another generation, or remove it to begin anew)", err, filepath.Join(p.Line, "live"))
+		}
 	}
-	if g.Chain, err = ParseChain(data); err != nil {
-		return nil, fmt.Errorf("read the live certificate %s: %w", p.generation(n), err)
-	}
+	_, err = os.Stat(filepath.Join(p.generation(n), "combined.pem"))
+	g.Combined = err == nil
 	link, err := os.Readlink(filepath.Join(p.generation(n), "privkey.pem"))
 	if err == nil {
 		k, _, err := p.keyOf(strings.TrimSuffix(filepath.Base(link), ".pem"))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			return nil, err
+			g.KeyFault = err.Error()
 		case k.Hash() != g.Hash():
-			return nil, fmt.Errorf("read the live certificate %s: its private key is another one's", p.generation(n))
+			g.KeyFault = fmt.Sprintf("read the key %s: it is not that of the live certificate", p.key(k.ID))
 		default:
 			g.Key = k
 		}
 	}
 	return g, nil
+}
+
+func readChain(path string) ([]*x509.Certificate, error) {
+	data, _, err := durable.ReadFile(path, maxPEM)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := ParseChain(data)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return chain, nil
 }
 
 // ParseChain reads certificates in PEM; there is at least one.
@@ -175,10 +202,13 @@ func (p Paths) publish(k *Key) error {
 	return durable.Link(filepath.Join("archive", name), filepath.Join(p.Line, "next"))
 }
 
-// install writes a new generation and makes it live: all files first, then the one
-// link. One that a killed process left half-written is written over.
+// install writes a new generation and makes it live: all files first, under another
+// name, then the generation's name, then the one link. What a number names is whole.
 func (p Paths) install(l config.Line, chain []*x509.Certificate, k *Key, number int) error {
-	dir := p.generation(number)
+	dir := filepath.Join(p.Line, "archive", ".new")
+	if err := os.RemoveAll(dir); err != nil { // of a process that was killed, or a disk that was full
+		return err
+	}
 	if err := durable.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -198,15 +228,17 @@ func (p Paths) install(l config.Line, chain []*x509.Certificate, k *Key, number 
 		}
 	}
 	if l.Combined {
-		path := filepath.Join(p.Keys, fmt.Sprintf("combined-%04d.pem", number))
-		if err := p.combine(path, l, k, full); err != nil {
-			return err
-		}
-		if err := p.linkKey(dir, "combined.pem", path); err != nil {
+		if err := p.addCombined(dir, number, l, k, full); err != nil {
 			return err
 		}
 	}
-	return durable.Link(filepath.Join("archive", filepath.Base(dir)), filepath.Join(p.Line, "live"))
+	if err := os.RemoveAll(p.generation(number)); err != nil { // half of one, as an older version left it
+		return err
+	}
+	if err := durable.Rename(dir, p.generation(number)); err != nil {
+		return err
+	}
+	return durable.Link(filepath.Join("archive", filepath.Base(p.generation(number))), filepath.Join(p.Line, "live"))
 }
 
 // linkKey puts a link to a file with a secret into a generation.
@@ -216,6 +248,15 @@ func (p Paths) linkKey(dir, name, path string) error {
 		err = durable.Link(path, filepath.Join(dir, name))
 	}
 	return err
+}
+
+// addCombined puts a combined.pem into the directory of a generation.
+func (p Paths) addCombined(dir string, number int, l config.Line, k *Key, full []byte) error {
+	path := filepath.Join(p.Keys, fmt.Sprintf("combined-%04d.pem", number))
+	if err := p.combine(path, l, k, full); err != nil {
+		return err
+	}
+	return p.linkKey(dir, "combined.pem", path)
 }
 
 // combine writes private key, chain and DH parameters into one file, as some
@@ -236,18 +277,10 @@ func (p Paths) combine(path string, l config.Line, k *Key, full []byte) error {
 	return durable.WriteFile(path, text, p.secret())
 }
 
-// secret is how files with a private key are written.
-func (p Paths) secret() durable.Options {
-	if p.Group != nil {
-		return durable.Options{Mode: 0o640, Group: p.Group}
-	}
-	return durable.Options{Mode: 0o600}
-}
-
 // fresh is the number of the next generation: above all that are there, as the
 // operator may have gone back to an old one.
 func (p Paths) fresh(f Files) (int, error) {
-	all, err := p.numbers()
+	all, _, err := p.numbers()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
@@ -261,26 +294,32 @@ func (p Paths) fresh(f Files) (int, error) {
 	return last + 1, nil
 }
 
-// numbers lists the generations, oldest first.
-func (p Paths) numbers() ([]int, error) {
+// numbers lists the generations, oldest first, and apart from them those of which
+// there is but a part: they count for nothing.
+func (p Paths) numbers() (whole, half []int, err error) {
 	entries, err := os.ReadDir(filepath.Join(p.Line, "archive"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []int
 	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil && n > 0 && e.IsDir() {
-			out = append(out, n)
+		n, err := strconv.Atoi(e.Name())
+		if err != nil || n < 1 || !e.IsDir() {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(p.generation(n), "fullchain.pem")); err == nil {
+			whole = append(whole, n)
+		} else {
+			half = append(half, n)
 		}
 	}
-	slices.Sort(out)
-	return out, nil
+	slices.Sort(whole)
+	return whole, half, nil
 }
 
-// prune removes the generations before the kept ones, and private keys that are
-// neither in a generation that stays, nor the next one.
+// prune removes the generations before the live one but the newest `keep` of them, and
+// private keys that are neither in a generation that stays, nor the next one.
 func (p Paths) prune(live, keep int, next *Key) error {
-	all, err := p.numbers()
+	all, half, err := p.numbers()
 	if err != nil {
 		return fmt.Errorf("remove old generations: %w", err)
 	}
@@ -288,9 +327,14 @@ func (p Paths) prune(live, keep int, next *Key) error {
 	if next != nil {
 		used[next.ID] = true
 	}
-	for _, n := range all {
+	if link, err := os.Readlink(filepath.Join(p.Line, "next")); err == nil { // also one that cannot be used now
+		used[strings.TrimPrefix(filepath.Base(link), "key-")] = true
+	}
+	old := slices.DeleteFunc(slices.Clone(all), func(n int) bool { return n >= live })
+	old = append(old[:max(0, len(old)-keep)], half...)
+	for _, n := range append(all, half...) {
 		dir := p.generation(n)
-		if n > live || n >= live-keep {
+		if !slices.Contains(old, n) {
 			if link, err := os.Readlink(filepath.Join(dir, "privkey.pem")); err == nil {
 				used[strings.TrimSuffix(filepath.Base(link), ".pem")] = true
 			}

@@ -23,7 +23,9 @@ type Gate struct {
 type Clock struct {
 	Since   time.Time `json:"since,omitzero"`    // every server has had the next key's records from here on; zero: not so
 	None    bool      `json:"none,omitempty"`    // rather, every server says that there are no records
+	Bare    bool      `json:"bare,omitempty"`    // before the key's records there were none: no cache has another's
 	Missing string    `json:"missing,omitempty"` // why Since does not run, or must not count now
+	Notes   []string  `json:"notes,omitempty"`   // who could not be asked, and is not waited for
 	TTL     uint32    `json:"ttl,omitempty"`     // seconds; the longest that a cache may still hold
 	TTLAt   time.Time `json:"ttl_at,omitzero"`   // when it was last seen
 }
@@ -35,7 +37,7 @@ func (g Gate) Watch(key *Key, sights []Sight, now time.Time) Gate {
 	out := Gate{Key: key.Hash(), Owners: map[string]Clock{}, Clock: now}
 	for _, s := range sights {
 		old := g.Owners[s.Owner]
-		c := Clock{TTL: old.TTL, TTLAt: old.TTLAt}
+		c := Clock{TTL: old.TTL, TTLAt: old.TTLAt, Notes: s.Notes}
 		if now.Before(g.Clock) || g.Key != out.Key {
 			old.Since = time.Time{} // another key, or a clock that was set back
 		}
@@ -45,9 +47,10 @@ func (g Gate) Watch(key *Key, sights []Sight, now time.Time) Gate {
 		switch state {
 		case absent:
 		case unknown:
-			c.Since, c.None = old.Since, old.None
+			c.Since, c.None, c.Bare = old.Since, old.None, old.Bare
 		default:
 			c.None = state == none
+			c.Bare = state == present && g.Key == out.Key && (old.None || old.Bare)
 			if c.Since = old.Since; c.Since.IsZero() || old.None != c.None {
 				c.Since = now
 			}
@@ -66,6 +69,7 @@ func (c *Clock) age(s Sight, now time.Time) {
 			seen, any = max(seen, v.TTL), true
 		}
 	}
+	seen = max(seen, s.ProvedTTL)
 	switch {
 	case !any:
 	case seen >= c.TTL, now.Sub(c.TTLAt) > time.Duration(c.TTL)*time.Second:
@@ -108,14 +112,14 @@ func judge(s Sight, key *Key) (verdict, string) {
 		return unknown, "no server was asked"
 	case len(lacking) > 0 && with > 0:
 		return absent, strings.Join(lacking, "; ")
+	case s.Checked && with > 0 && !covers(s.Proved, key.SPKI):
+		return absent, "the records that DNSSEC proves lack those of the next key"
+	case s.Checked && with == 0 && len(s.Proved) > 0:
+		return absent, "DNSSEC proves records that no server has"
 	case len(silent) > 0:
 		return unknown, strings.Join(silent, "; ")
-	case without > 0 && len(s.Proof) > 0:
-		return unknown, "DNSSEC proves TLSA records that no server has"
 	case without > 0:
 		return none, ""
-	case s.Proved && !covers(s.Proof, key.SPKI):
-		return unknown, "DNSSEC does not prove the records of the next key yet: what the resolver has is older, or the servers' answers are not theirs"
 	}
 	return present, ""
 }
@@ -152,9 +156,26 @@ func matches(r tlsa.Record, spki []byte) bool {
 	return false
 }
 
-// open says when the key may be used; the zero time and why not, if that cannot be
-// said. A first key has no predecessor in any cache: where there are no records at
-// all, it need not wait.
+// noServices says why the key of a line stays.
+const noServices = "the key does not change: no service of the line says where TLSA records would be (services; dane = false if nobody has any)"
+
+// allows says when the next key of a line may be used; the zero time and why not, if
+// that cannot be said; the zero time alone: at once. A key changes behind its TLSA
+// records, so a line whose services nobody named keeps its key; `dane = false`, or a
+// word at each service, says that nobody pins it.
+func (g Gate) allows(l config.Line, key *Key, services []config.Service, p Params, first bool) (at time.Time, why string) {
+	switch {
+	case l.NoDANE:
+		return time.Time{}, ""
+	case len(services) == 0 && !first:
+		return time.Time{}, noServices
+	}
+	return g.open(key, services, p, first)
+}
+
+// open says when the key may be used, by what was seen. A first key has no predecessor
+// in any cache: where there are no records at all, it need not wait. Any other does:
+// records that are away may come back, with the live key alone.
 func (g Gate) open(key *Key, services []config.Service, p Params, first bool) (at time.Time, why string) {
 	for _, s := range services {
 		if !s.TLSA {
@@ -169,8 +190,10 @@ func (g Gate) open(key *Key, services []config.Service, p Params, first bool) (a
 			return time.Time{}, fmt.Sprintf("%s: %s", owner, c.Missing)
 		case c.Since.IsZero():
 			return time.Time{}, fmt.Sprintf("%s: not seen yet", owner)
-		case c.None && first:
+		case (c.None || c.Bare) && first:
 			continue
+		case c.None:
+			return time.Time{}, fmt.Sprintf("%s: there are no TLSA records", owner)
 		}
 		if t := c.Since.Add(time.Duration(p.TTLs)*time.Duration(c.TTL)*time.Second + p.Margin); t.After(at) {
 			at, why = t, fmt.Sprintf("%s: caches may hold what was before", owner)

@@ -3,7 +3,6 @@ package lines
 import (
 	"crypto/sha256"
 	"crypto/sha512"
-	"strings"
 	"testing"
 	"time"
 
@@ -71,25 +70,28 @@ func TestGate(t *testing.T) {
 		open  int // seconds; -1: not known
 		why   string
 	}{
-		"nobody asked":               {nil, false, -1, owner + ": not asked yet"},
-		"seen at once":               {[]look{{0, []ServerSight{has(300), has(300)}, key, ""}}, false, 600, ""},
-		"one server lags":            {[]look{{0, []ServerSight{has(300), lacks(300)}, key, ""}}, false, -1, owner + ": ns lacks those of the next key"},
-		"one has none":               {[]look{{0, []ServerSight{has(300), empty}, key, ""}}, false, -1, owner + ": ns has no TLSA records"},
-		"the lag ends":               {[]look{{0, []ServerSight{has(300), lacks(300)}, key, ""}, {100, []ServerSight{has(300), has(300)}, key, ""}}, false, 700, ""},
-		"it is lost again":           {[]look{{0, []ServerSight{has(300)}, key, ""}, {100, []ServerSight{lacks(300)}, key, ""}, {200, []ServerSight{has(300)}, key, ""}}, false, 800, ""},
-		"the longer TTL from before": {[]look{{0, []ServerSight{lacks(3600)}, key, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 7300, ""},
-		"a longer TTL has run out":   {[]look{{0, []ServerSight{lacks(3600)}, key, ""}, {3700, []ServerSight{has(300)}, key, ""}}, false, 4300, ""},
-		"the TTL of absence":         {[]look{{0, []ServerSight{empty}, key, ""}, {10, []ServerSight{has(60)}, key, ""}}, false, 1210, ""},
-		"silence does not stop":      {[]look{{0, []ServerSight{has(300), has(300)}, key, ""}, {100, []ServerSight{has(300), silent}, key, ""}, {200, []ServerSight{has(300), has(300)}, key, ""}}, false, 600, ""},
-		"silence keeps it shut":      {[]look{{0, []ServerSight{has(300), has(300)}, key, ""}, {900, []ServerSight{has(300), silent}, key, ""}}, false, -1, owner + ": ns does not answer"},
-		"trouble keeps it shut":      {[]look{{0, []ServerSight{has(300)}, key, "DNSSEC: bogus: expired"}}, false, -1, owner + ": DNSSEC: bogus: expired"},
-		"no server":                  {[]look{{0, nil, key, ""}}, false, -1, owner + ": no server was asked"},
-		"another key":                {[]look{{0, []ServerSight{has(300)}, other, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
-		"the clock goes back":        {[]look{{5000, []ServerSight{has(300)}, key, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
-		"none at all":                {[]look{{0, []ServerSight{empty, empty}, key, ""}}, false, 1200, ""},
-		"none at all, first":         {[]look{{0, []ServerSight{empty, empty}, key, ""}}, true, -2, ""},
-		"some, first":                {[]look{{0, []ServerSight{lacks(300)}, key, ""}}, true, -1, owner + ": ns lacks those of the next key"},
-		"none, then all":             {[]look{{0, []ServerSight{empty}, key, ""}, {500, []ServerSight{has(300)}, key, ""}}, false, 1700, ""},
+		"nobody asked":                {nil, false, -1, owner + ": not asked yet"},
+		"seen at once":                {[]look{{0, []ServerSight{has(300), has(300)}, key, ""}}, false, 600, ""},
+		"one server lags":             {[]look{{0, []ServerSight{has(300), lacks(300)}, key, ""}}, false, -1, owner + ": ns lacks those of the next key"},
+		"one has none":                {[]look{{0, []ServerSight{has(300), empty}, key, ""}}, false, -1, owner + ": ns has no TLSA records"},
+		"the lag ends":                {[]look{{0, []ServerSight{has(300), lacks(300)}, key, ""}, {100, []ServerSight{has(300), has(300)}, key, ""}}, false, 700, ""},
+		"it is lost again":            {[]look{{0, []ServerSight{has(300)}, key, ""}, {100, []ServerSight{lacks(300)}, key, ""}, {200, []ServerSight{has(300)}, key, ""}}, false, 800, ""},
+		"the longer TTL from before":  {[]look{{0, []ServerSight{lacks(3600)}, key, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 7300, ""},
+		"a longer TTL has run out":    {[]look{{0, []ServerSight{lacks(3600)}, key, ""}, {3700, []ServerSight{has(300)}, key, ""}}, false, 4300, ""},
+		"the TTL of absence":          {[]look{{0, []ServerSight{empty}, key, ""}, {10, []ServerSight{has(60)}, key, ""}}, false, 1210, ""},
+		"silence does not stop":       {[]look{{0, []ServerSight{has(300), has(300)}, key, ""}, {100, []ServerSight{has(300), silent}, key, ""}, {200, []ServerSight{has(300), has(300)}, key, ""}}, false, 600, ""},
+		"silence keeps it shut":       {[]look{{0, []ServerSight{has(300), has(300)}, key, ""}, {900, []ServerSight{has(300), silent}, key, ""}}, false, -1, owner + ": ns does not answer"},
+		"trouble keeps it shut":       {[]look{{0, []ServerSight{has(300)}, key, "DNSSEC: bogus: expired"}}, false, -1, owner + ": DNSSEC: bogus: expired"},
+		"no server":                   {[]look{{0, nil, key, ""}}, false, -1, owner + ": no server was asked"},
+		"another key":                 {[]look{{0, []ServerSight{has(300)}, other, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
+		"the clock goes back":         {[]look{{5000, []ServerSight{has(300)}, key, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
+		"none at all":                 {[]look{{0, []ServerSight{empty, empty}, key, ""}}, false, -1, owner + ": there are no TLSA records"},
+		"none at all, first":          {[]look{{0, []ServerSight{empty, empty}, key, ""}}, true, -2, ""},
+		"some, first":                 {[]look{{0, []ServerSight{lacks(300)}, key, ""}}, true, -1, owner + ": ns lacks those of the next key"},
+		"none, then its own, first":   {[]look{{0, []ServerSight{empty}, key, ""}, {9, []ServerSight{silent}, key, ""}, {10, []ServerSight{has(300)}, key, ""}, {11, []ServerSight{has(300)}, key, ""}}, true, -2, ""},
+		"none, then another's, first": {[]look{{0, []ServerSight{empty}, key, ""}, {10, []ServerSight{lacks(300)}, key, ""}, {11, []ServerSight{has(300)}, key, ""}}, true, 1211, ""},
+		"none for another key, first": {[]look{{0, []ServerSight{empty}, other, ""}, {10, []ServerSight{has(300)}, key, ""}}, true, 1210, ""},
+		"none, then all":              {[]look{{0, []ServerSight{empty}, key, ""}, {500, []ServerSight{has(300)}, key, ""}}, false, 1700, ""},
 	} {
 		var g Gate
 		for _, l := range c.looks {
@@ -107,27 +109,29 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// TestProof: what servers answer counts only when a validator has the same.
-func TestProof(t *testing.T) {
+// TestGateProof: what servers say counts only with what DNSSEC proves.
+func TestGateProof(t *testing.T) {
 	key := &Key{SPKI: []byte("key")}
 	sum, osum := sha256.Sum256(key.SPKI), sha256.Sum256([]byte("other"))
-	ours, other := []tlsa.Record{pin(1, sum[:])}, []tlsa.Record{pin(1, osum[:])}
+	has := []ServerSight{{Server: "ns", TTL: 300, Records: []tlsa.Record{pin(1, osum[:]), pin(1, sum[:])}}}
+	empty := []ServerSight{{Server: "ns", TTL: 300}}
 	for name, c := range map[string]struct {
-		seen, proof []tlsa.Record
-		proved      bool
-		want        verdict
+		servers []ServerSight
+		proved  []tlsa.Record
+		want    verdict
 	}{
-		"the same":             {ours, ours, true, present},
-		"not asked for":        {ours, nil, false, present},
-		"an old one":           {ours, other, true, unknown},
-		"proved to be none":    {ours, nil, true, unknown},
-		"none, and that holds": {nil, nil, true, none},
-		"none, but some are":   {nil, other, true, unknown},
-		"old, whatever proof":  {other, ours, true, absent},
+		"both":                     {has, []tlsa.Record{pin(1, sum[:])}, present},
+		"another key is proved":    {has, []tlsa.Record{pin(1, osum[:])}, absent},
+		"absence is proved":        {has, nil, absent},
+		"none, and that is proved": {empty, nil, none},
+		"none, but some are":       {empty, []tlsa.Record{pin(1, osum[:])}, absent},
 	} {
-		got, why := judge(Sight{Servers: []ServerSight{{Server: "ns", Records: c.seen}}, Proved: c.proved, Proof: c.proof}, key)
-		if got != c.want || (got == unknown) != strings.Contains(why, "DNSSEC") {
-			t.Errorf("%s: %d %q, want %d", name, got, why, c.want)
+		if got, why := judge(Sight{Servers: c.servers, Checked: true, Proved: c.proved}, key); got != c.want {
+			t.Errorf("%s: %v %s", name, got, why)
 		}
+	}
+	g := Gate{}.Watch(key, []Sight{{Owner: "o.", Servers: has, Checked: true, Proved: has[0].Records, ProvedTTL: 900, Notes: []string{"n"}}}, time.Unix(0, 0))
+	if c := g.Owners["o."]; c.TTL != 900 || len(c.Notes) != 1 {
+		t.Errorf("%+v", c)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -29,19 +28,6 @@ type Keeper struct {
 	Now      func() time.Time
 	Log      func(line, text string)
 }
-
-// Hook is a program that is told of something.
-type Hook struct {
-	Argv    []string
-	Env     []string // all of it: nothing is inherited
-	Dir     string
-	Stdin   []byte    // nil: none
-	Stdout  io.Writer // nil: what it prints is for messages only
-	Timeout time.Duration
-}
-
-// plainPath is all of a program's environment that is not about its task.
-const plainPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // maxSteps bounds the steps of one run of a line: each is taken once, but that a
 // key is made before it is used.
@@ -69,16 +55,23 @@ type run struct {
 	failed   map[Step]error
 	looked   bool
 	probed   bool
+	fresh    bool // a certificate was stored
 	resting  bool // what failed in a run before this one is not tried yet
 }
 
 func (r *run) do(ctx context.Context) error {
 	var err error
-	if r.state, err = LoadState(r.Config, r.line.Name); err != nil {
+	r.state, err = LoadState(r.Config, r.line.Name)
+	if errors.Is(err, errDamaged) { // clocks begin anew, hooks run again: nothing is used early
+		r.Log(r.line.Name, err.Error())
+	} else if err != nil {
 		return err
 	}
 	before, err := json.Marshal(r.state)
 	if err != nil {
+		return err
+	}
+	if err := r.paths.share(); err != nil {
 		return err
 	}
 	failure := r.steps(ctx)
@@ -101,11 +94,11 @@ func (r *run) steps(ctx context.Context) error {
 			return r.failures(err)
 		}
 		i := slices.IndexFunc(Decide(in).Steps, func(d Due) bool {
-			_, failed := r.failed[d.Step]
-			return !failed && (d.Step != StepProbe || !r.probed)
+			return !r.over(d.Step)
 		})
 		if i < 0 {
-			r.resting = in.RetryAt.After(in.Now) || in.State.Deploy.RetryAt.After(in.Now)
+			r.refuse(in)
+			r.resting = in.RetryAt.After(in.Now) || believed(in.State.Deploy.RetryAt, in.Now).After(in.Now)
 			return r.failures(nil)
 		}
 		due := Decide(in).Steps[i]
@@ -117,20 +110,62 @@ func (r *run) steps(ctx context.Context) error {
 				return r.failures(err)
 			}
 			r.failed[due.Step] = err
+			if due.Step == StepIssue || due.Step == StepRenew || due.Step == StepResume || due.Step == StepCombine {
+				r.state.Retry = r.state.Retry.failed(r.Now())
+			}
 		}
 	}
 	return r.failures(errors.New("it does not come to an end"))
 }
 
+// over reports whether a step is not taken again in this run. What failed is not, nor
+// what would only ask for the same once more.
+func (r *run) over(s Step) bool {
+	if _, failed := r.failed[s]; failed || s == StepProbe && r.probed {
+		return true
+	}
+	return (s == StepResume || s == StepCombine) && (r.failed[StepIssue] != nil || r.failed[StepRenew] != nil)
+}
+
 // failures are the errors of the steps, in the order of their names.
 func (r *run) failures(last error) error {
 	var all []error
-	for _, s := range []Step{StepResume, StepMakeKey, StepIssue, StepRenew, StepAbandon, StepDeploy, StepProbe} {
+	for _, s := range []Step{stepRead, stepWord, StepResume, StepMakeKey, StepIssue, StepRenew, StepAbandon, StepCombine, StepDeploy, StepProbe} {
 		if err := r.failed[s]; err != nil {
 			all = append(all, err)
 		}
 	}
 	return errors.Join(append(all, last)...)
+}
+
+// Things that fail beside the steps.
+const (
+	stepRead Step = "read"
+	stepWord Step = "word"
+)
+
+// refuse notes, when nothing is left to do, which files cannot be used, and that what
+// the operator asked for has not come about.
+func (r *run) refuse(in Input) {
+	var faults []error
+	if g := in.Files.Live; g != nil && g.KeyFault != "" {
+		faults = append(faults, errors.New(g.KeyFault))
+	}
+	if in.Files.NextFault != "" {
+		faults = append(faults, errors.New(in.Files.NextFault))
+	}
+	if err := errors.Join(faults...); err != nil {
+		r.failed[stepRead] = err
+	}
+	if (r.word.Renew || r.word.Break) && len(r.failed) == 0 {
+		why := "nothing is due"
+		for _, w := range Decide(in).Waits {
+			if why = w.Why; w.At.IsZero() {
+				break
+			}
+		}
+		r.failed[stepWord] = fmt.Errorf("nothing was done: %s", why)
+	}
 }
 
 // input gathers what the decision depends on.
@@ -141,11 +176,19 @@ func (r *run) input(ctx context.Context) (Input, error) {
 	}
 	r.look(ctx, files)
 	in := Input{
-		Line: r.line, Services: r.services, Files: files, State: r.state, Word: r.word,
+		Line: r.line, Services: r.services, Files: files, State: r.state, Word: r.word, Fresh: r.fresh,
 		Params: Params{TTLs: r.Config.TTLs, Margin: r.Config.Margin}, Now: r.Now(),
 	}
-	if in.Order, in.RetryAt, err = onTheWay(r.CA, r.line.Name, in.Now); err != nil {
+	in.Order, in.RetryAt, err = onTheWay(r.CA, r.line.Name, in.Now)
+	if errors.Is(err, acmeclient.ErrDamaged) { // of an order nobody can finish
+		r.Log(r.line.Name, "an order is given up: "+err.Error())
+		err = r.CA.Forget(r.line.Name)
+	}
+	if err != nil {
 		return in, err
+	}
+	if at := r.state.Retry.until(in.Now); at.After(in.RetryAt) {
+		in.RetryAt = at
 	}
 	if files.Live != nil && r.line.RenewAt == 0 {
 		if err := r.askRenewal(ctx, files.Live); err != nil {
@@ -159,7 +202,7 @@ func (r *run) input(ctx context.Context) (Input, error) {
 // look observes the next key, once in a run for each key.
 func (r *run) look(ctx context.Context, f Files) {
 	services := slices.DeleteFunc(slices.Clone(r.services), func(s config.Service) bool { return !s.TLSA })
-	if f.Next == nil || r.looked && r.state.Gate.Key == f.Next.Hash() || len(services) == 0 {
+	if f.Next == nil || r.line.NoDANE || r.looked && r.state.Gate.Key == f.Next.Hash() || len(services) == 0 {
 		return
 	}
 	r.looked = true
@@ -187,10 +230,14 @@ func (r *run) step(ctx context.Context, in Input, s Step) error {
 	switch s {
 	case StepResume:
 		got, err := r.CA.Resume(ctx, r.Solver, r.line.Name)
+		if errors.Is(err, acmeclient.ErrUnfinished) { // of another account or CA: nothing comes of it here
+			r.Log(r.line.Name, "the order is given up: "+err.Error())
+			return r.CA.Abandon(ctx, r.Solver, r.line.Name)
+		}
 		if err != nil {
 			return err
 		}
-		return r.takeHome(in.Files, got)
+		return r.takeHome(ctx, in.Files, got)
 	case StepAbandon:
 		return r.CA.Abandon(ctx, r.Solver, r.line.Name)
 	case StepMakeKey:
@@ -206,6 +253,8 @@ func (r *run) step(ctx context.Context, in Input, s Step) error {
 		return r.obtain(ctx, in.Files, in.Files.Next)
 	case StepRenew:
 		return r.obtain(ctx, in.Files, in.Files.Live.Key)
+	case StepCombine:
+		return r.combine(in.Files.Live)
 	case StepDeploy:
 		return r.deploy(ctx, in.Files.Live)
 	default:
@@ -239,51 +288,7 @@ func (r *run) obtain(ctx context.Context, f Files, key *Key) error {
 		}
 		return err
 	}
-	return r.takeHome(f, got)
-}
-
-// takeHome stores a certificate, makes it live, and only then forgets its order.
-func (r *run) takeHome(f Files, got *acmeclient.Certificate) error {
-	for _, note := range got.Notes {
-		r.Log(r.line.Name, note)
-	}
-	if f.Live != nil && f.Live.Leaf().Equal(got.Chain[0]) { // killed before it was forgotten
-		return r.CA.Forget(r.line.Name)
-	}
-	number, err := r.paths.fresh(f)
-	if err != nil {
-		return fmt.Errorf("store the certificate: %w", err)
-	}
-	var key *Key
-	for _, k := range []*Key{f.Next, f.Wanted, liveKey(f)} {
-		if k != nil && k.ID == got.Key {
-			key = k
-		}
-	}
-	if key == nil {
-		if key, _, err = r.paths.keyOf(got.Key); err != nil {
-			return fmt.Errorf("store the certificate: %w", err)
-		}
-	}
-	if err := r.paths.install(r.line, got.Chain, key, number); err != nil {
-		return fmt.Errorf("store the certificate: %w", err)
-	}
-	r.word = Word{}
-	if f.Live == nil || f.Live.Hash() != key.Hash() {
-		r.state.Rollover = time.Time{}
-	}
-	r.state.Deploy, r.state.Lags, r.state.ChangeFailed = Deploy{Generation: number}, nil, ""
-	if err := r.save(); err != nil {
-		return err
-	}
-	if err := r.CA.Forget(r.line.Name); err != nil {
-		return err
-	}
-	next := f.Next
-	if next != nil && next.ID == key.ID {
-		next = nil
-	}
-	return r.paths.prune(number, r.line.Keep, next)
+	return r.takeHome(ctx, f, got)
 }
 
 func liveKey(f Files) *Key {
@@ -311,6 +316,9 @@ func statePath(h *config.Hook, name string) string {
 	return filepath.Join(h.StateDir, "line-"+name+".json")
 }
 
+// errDamaged is a state that is none.
+var errDamaged = errors.New("it is damaged")
+
 // LoadState reads the state of a line; without file it is the zero one. One that
 // cannot be read is an error: clocks must not begin anew in silence.
 func LoadState(h *config.Hook, name string) (State, error) {
@@ -323,7 +331,7 @@ func LoadState(h *config.Hook, name string) (State, error) {
 		return s, fmt.Errorf("read the state: %w", err)
 	}
 	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("read the state %s: %w (without the file all clocks begin anew)", statePath(h, name), err)
+		return State{}, fmt.Errorf("read the state %s: %w: all clocks begin anew: %w", statePath(h, name), errDamaged, err)
 	}
 	return s, nil
 }

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"zonebuild/internal/durable"
@@ -66,15 +67,15 @@ func writeKey(path string, key crypto.Signer, o durable.Options) error {
 
 // ReadKey reads a private key in PEM: PKCS #8, PKCS #1 or SEC 1. A file that others
 // may read is refused, for then it is no secret. No error quotes what is in it.
-func ReadKey(path string) (crypto.Signer, error) { return readKey(path, 0o077) }
+func ReadKey(path string) (crypto.Signer, error) { return readKey(path, nil) }
 
-// readKey refuses a file with one of these rights.
-func readKey(path string, refused fs.FileMode) (crypto.Signer, error) {
+// readKey is ReadKey of a file that a group may read too.
+func readKey(path string, group *int) (crypto.Signer, error) {
 	data, info, err := durable.ReadFile(path, maxPEM)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the key: %w", err)
-	case info.Mode().Perm()&refused != 0:
+	case info.Mode().Perm()&0o077 != 0 && !sharedWith(info, group):
 		return nil, fmt.Errorf("read the key %s: its mode is %04o, others may read it: chmod 600", path, info.Mode().Perm())
 	}
 	key, err := ParseKey(data)
@@ -82,6 +83,49 @@ func readKey(path string, refused fs.FileMode) (crypto.Signer, error) {
 		return nil, fmt.Errorf("read the key %s: %w", path, err)
 	}
 	return key, nil
+}
+
+// sharedWith reports whether nobody but the owner and a group may read a file.
+func sharedWith(info fs.FileInfo, group *int) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && group != nil && int(st.Gid) == *group && info.Mode().Perm()&0o037 == 0
+}
+
+// secret is how private keys of the line are written.
+func (p Paths) secret() durable.Options {
+	if p.Group != nil {
+		return durable.Options{Mode: 0o640, Group: p.Group}
+	}
+	return durable.Options{Mode: 0o600}
+}
+
+// ownFile is how the files of a line are named where its keys are. A directory that
+// the operator named may hold more, which is not the line's to change or remove.
+var ownFile = regexp.MustCompile(`^([0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}|combined-[0-9]{4,})\.pem$`)
+
+// share lets the group of the line read its keys, also those from before it had one:
+// files, their directory, and the way to it, unless the operator named one. The
+// account's key and other lines' have modes of their own.
+func (p Paths) share() error {
+	if p.Group == nil {
+		return nil
+	}
+	if err := durable.MkdirAll(p.Keys, 0o700); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(p.Keys)
+	if err == nil && !p.Apart {
+		err = durable.Share(filepath.Dir(p.Keys), nil, 0o711)
+	}
+	if err == nil && !p.Apart {
+		err = durable.Share(p.Keys, p.Group, 0o750)
+	}
+	for _, e := range entries {
+		if err == nil && e.Type().IsRegular() && ownFile.MatchString(e.Name()) {
+			err = durable.Share(filepath.Join(p.Keys, e.Name()), p.Group, 0o640)
+		}
+	}
+	return err
 }
 
 // ParseKey reads a private key in PEM, behind parameters if there are some.
@@ -134,11 +178,7 @@ func (p Paths) keyOf(id string) (*Key, crypto.Signer, error) {
 	if !regexp.MustCompile(`^[0-9A-Za-z-]+$`).MatchString(id) {
 		return nil, nil, fmt.Errorf("read the key: %q names none", id)
 	}
-	refused := fs.FileMode(0o077)
-	if p.Group != nil {
-		refused = 0o037
-	}
-	signer, err := readKey(p.key(id), refused)
+	signer, err := readKey(p.key(id), p.Group)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -175,7 +215,7 @@ func requested(path string) (*Key, error) {
 	return &Key{ID: "csr-" + hash(spki)[:16], SPKI: spki, CSR: der}, nil
 }
 
-// listKeys gives the IDs of the private keys of a line.
+// listKeys gives the IDs of the private keys that were made or taken over for a line.
 func (p Paths) listKeys() ([]string, error) {
 	entries, err := os.ReadDir(p.Keys)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -183,8 +223,8 @@ func (p Paths) listKeys() ([]string, error) {
 	}
 	var ids []string
 	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name(), ".pem"); ok && e.Type().IsRegular() && !strings.HasPrefix(id, ".") && !strings.HasPrefix(id, "combined-") {
-			ids = append(ids, id)
+		if e.Type().IsRegular() && ownFile.MatchString(e.Name()) && !strings.HasPrefix(e.Name(), "combined-") {
+			ids = append(ids, strings.TrimSuffix(e.Name(), ".pem"))
 		}
 	}
 	return ids, nil

@@ -64,11 +64,19 @@ func hash(b []byte) string {
 type Generation struct {
 	Number int
 	Chain  []*x509.Certificate // the leaf first
-	Key    *Key                // nil: its file is gone
+	Key    *Key                // nil: its file is gone, or cannot be used
+
+	Combined bool   // combined.pem is there
+	KeyFault string // why the key's file, which is there, cannot be used
+	Damaged  string // what is wrong with the files, of which one still had the certificate
 }
 
 // Leaf is the certificate itself.
 func (g *Generation) Leaf() *x509.Certificate { return g.Chain[0] }
+
+// ID names the certificate: hexadecimal SHA-256 of it. Numbers may come again, when
+// the files of a line are lost and its state is not.
+func (g *Generation) ID() string { return hash(g.Leaf().Raw) }
 
 // Hash names the key that the certificate is for.
 func (g *Generation) Hash() string { return hash(g.Leaf().RawSubjectPublicKeyInfo) }
@@ -80,6 +88,8 @@ type Files struct {
 	// Wanted is the key of a certificate request that is to be the next one and is
 	// not yet.
 	Wanted *Key
+
+	NextFault string // why the file of the next key, which is there, cannot be used
 }
 
 // State is what is kept of a line beside its files, as JSON. The zero value is that
@@ -90,6 +100,9 @@ type State struct {
 	Rollover time.Time `json:"rollover,omitzero"` // a key change was asked for
 	// ChangeFailed is the Hash of a next key for which the CA gave no certificate.
 	ChangeFailed string              `json:"change_failed,omitempty"`
+	Stored       Stored              `json:"stored,omitzero"`
+	Retry        Retry               `json:"retry,omitzero"`
+	Revoked      Revoked             `json:"revoked,omitzero"`
 	Deploy       Deploy              `json:"deploy"`
 	Served       map[string]Serving  `json:"served,omitempty"` // by service
 	Lags         map[string]Lag      `json:"lags,omitempty"`   // by service
@@ -99,9 +112,10 @@ type State struct {
 	ErrorAt      time.Time           `json:"error_at,omitzero"`
 }
 
-// Deploy says which hooks have been run for which generation.
+// Deploy says which hooks have been run for which certificate.
 type Deploy struct {
-	Generation int       `json:"generation"`
+	Generation int       `json:"generation"`        // for who reads it
+	Cert       string    `json:"cert"`              // Generation.ID
 	Done       int       `json:"done"`              // hooks that succeeded, in their order
 	Tries      int       `json:"tries,omitempty"`   // of the one that is due, in a row
 	RetryAt    time.Time `json:"retry_at,omitzero"` // not before
@@ -110,8 +124,9 @@ type Deploy struct {
 
 // Serving says what a service was last seen with.
 type Serving struct {
-	Generation int       `json:"generation"`
-	Key        string    `json:"key"` // Hash
+	Generation int       `json:"generation"` // for who reads it
+	Cert       string    `json:"cert"`       // Generation.ID
+	Key        string    `json:"key"`        // Generation.Hash
 	At         time.Time `json:"at"`
 	ByHand     bool      `json:"by_hand,omitempty"`
 }
@@ -120,6 +135,15 @@ type Serving struct {
 type Lag struct {
 	Since time.Time `json:"since"`
 	Text  string    `json:"text"`
+	Told  bool      `json:"told,omitempty"` // it was logged
+}
+
+// Revoked says what was revoked last.
+type Revoked struct {
+	Cert   string    `json:"cert"` // Generation.ID
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+	Key    string    `json:"key,omitempty"` // Hash of a key that others have: it gets no certificate any more
 }
 
 // CA is what a Keeper needs of an account at a CA; *acmeclient.Client is one.
@@ -140,9 +164,12 @@ type Sight struct {
 	Service string
 	Owner   string
 	Servers []ServerSight
-	Proved  bool          // DNSSEC was asked for, and holds for Proof
-	Proof   []tlsa.Record // what a validator has; none: it proved that there are none
-	Trouble string        // why nothing can be concluded, or DNSSEC does not hold; empty: all is well
+	Trouble string // why nothing can be concluded, or DNSSEC does not hold; empty: all is well
+
+	Checked   bool          // DNSSEC was asked too
+	Proved    []tlsa.Record // that it proved; none: that there are none
+	ProvedTTL uint32        // seconds, of these
+	Notes     []string      // who could not be asked, and is not waited for
 }
 
 // ServerSight is the answer of one address of an authoritative server.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +22,7 @@ import (
 
 // Network is the Observer that looks at the world as it is.
 type Network struct {
-	Servers  []authority.Server // asked instead of the zones' NS sets; none = those
+	Servers  []authority.Server // must answer; none = the zones' NS sets, which otherwise count where they answer
 	Finder   authority.Finder
 	Validate validate.Source // what TLSA answers must be secure by; nil = nothing is asked
 }
@@ -49,35 +50,62 @@ func (n Network) look(ctx context.Context, s config.Service) Sight {
 	}
 	at := s.Host
 	for range maxAliases {
-		servers := n.Servers
-		if len(servers) == 0 {
-			zone, err := n.Finder.Zone(ctx, at)
-			if err == nil {
-				servers, _, err = n.Finder.Servers(ctx, zone)
-			}
-			if err != nil {
-				sight.Trouble = err.Error()
-				return sight
-			}
-		}
-		var alias domain.Name
-		if sight.Servers, alias = askAll(ctx, servers, owner); alias.IsZero() {
-			n.secure(ctx, s, &sight)
+		must, also, notes, err := n.serversOf(ctx, at)
+		if err != nil {
+			sight.Trouble = err.Error()
 			return sight
 		}
-		owner, at = alias, alias
+		seen, alias := askAll(ctx, append(must, also...), owner)
+		if !alias.IsZero() {
+			owner, at = alias, alias
+			continue
+		}
+		for i, v := range seen {
+			if i >= len(must) && v.Silent != "" {
+				notes = append(notes, v.Server+": no answer with authority")
+				continue
+			}
+			sight.Servers = append(sight.Servers, v)
+		}
+		slices.Sort(notes)
+		sight.Notes = notes
+		n.prove(ctx, &sight)
+		return sight
 	}
 	sight.Trouble = "too many aliases"
 	return sight
 }
 
-// secure adds what is proved of the records, or why nothing is. The answers of the
-// servers themselves prove nothing: anybody on the way may have written them.
-func (n Network) secure(ctx context.Context, s config.Service, sight *Sight) {
+// serversOf are those that must answer for a name, and those whose answers count if
+// there are any: the NS set beside the servers of the configuration, for a client
+// asks the NS set, but from here it may be out of reach. Notes say who is left out.
+func (n Network) serversOf(ctx context.Context, name domain.Name) (must, also []authority.Server, notes []string, err error) {
+	var found []authority.Server
+	zone, err := n.Finder.Zone(ctx, name)
+	if err == nil {
+		found, notes, err = n.Finder.Servers(ctx, zone)
+	}
+	if len(n.Servers) == 0 {
+		return found, nil, notes, err
+	}
+	if err != nil {
+		return slices.Clone(n.Servers), nil, []string{"the name servers of the zone cannot be found: those of the configuration alone are asked"}, nil
+	}
+	for _, s := range found {
+		if !slices.ContainsFunc(n.Servers, func(k authority.Server) bool { return k.Addr == s.Addr }) {
+			also = append(also, s)
+		}
+	}
+	return slices.Clone(n.Servers), also, notes, nil
+}
+
+// prove adds what DNSSEC proves: not that the answer is secure, but what is in it.
+// Anybody on the way can write what servers seem to say.
+func (n Network) prove(ctx context.Context, sight *Sight) {
 	if n.Validate == nil {
 		return
 	}
-	owner, err := domain.Parse(ownerOf(s))
+	owner, err := domain.Parse(sight.Owner)
 	if err != nil {
 		sight.Trouble = err.Error()
 		return
@@ -91,14 +119,15 @@ func (n Network) secure(ctx context.Context, s config.Service, sight *Sight) {
 		sight.Trouble = fmt.Sprintf("DNSSEC: %s: %s", a.Status, a.Reason)
 		return
 	}
-	sight.Proved = true
+	sight.Checked = true
 	for _, rr := range a.RRs {
 		if rr, ok := rr.(*dns.TLSA); ok {
 			r, err := recordOf(rr)
 			if err != nil {
 				sight.Trouble = "DNSSEC proves a record that cannot be read"
 			}
-			sight.Proof = append(sight.Proof, r)
+			sight.Proved = append(sight.Proved, r)
+			sight.ProvedTTL = max(sight.ProvedTTL, rr.Hdr.Ttl)
 		}
 	}
 }

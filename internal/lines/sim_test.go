@@ -28,18 +28,40 @@ func TestTwoYears(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, life, uint64(seed)+1)
 			w.crash = 0.02
+			gone := 0
+			w.issuing = func(r acmeclient.Request) { // the records go between the order and its end
+				if f := w.files(); f.Next != nil && r.KeyRef == f.Next.ID && f.Live != nil && w.rand.Float64() < 0.6 {
+					gone++
+					w.withdraw(w.now.Add(time.Duration(w.rand.Float64() * float64(life) / 4)))
+				}
+			}
+			start, lost := w.now, false
 			for end := w.now.Add(2 * 365 * day); w.now.Before(end) && w.violated == ""; {
+				switch age := w.now.Sub(start); {
+				case age > 600*day && !lost: // somebody removes the files, and the state stays
+					lost = true
+					if err := os.RemoveAll(w.hook.LinesDir); err != nil {
+						t.Fatal(err)
+					}
+				case age > 330*day:
+					w.suggest = nil
+				case age > 300*day: // a CA that wants every certificate renewed at once, for a month
+					w.suggest = func() time.Time { return w.now.Add(-time.Hour) }
+				}
 				w.tick(4 * time.Hour)
 			}
 			if w.violated != "" {
 				t.Fatal(w.violated)
 			}
-			if len(w.keys) != 2 && len(w.keys) != 3 { // the second change is due in the last days
+			if n := len(w.keys); n < 3 || n > 4 { // the second change is due in the last days
 				t.Errorf("%d keys in two years", len(w.keys))
 			}
-			most := int(2*365*day/(life/2)) + 20
+			most := int(2*365*day/(life/2)) + 20 + int(31*day/min(day, life/10))
 			if w.orders < int(2*365*day/life) || w.orders > most {
 				t.Errorf("%d certificates", w.orders)
+			}
+			if gone == 0 {
+				t.Error("no gate was shut on the way")
 			}
 			if w.deaths < 10 {
 				t.Errorf("only %d processes died", w.deaths)
@@ -57,6 +79,7 @@ func TestSimulationSees(t *testing.T) {
 	for name, spoil := range map[string]func(w *world){
 		"no wait": func(w *world) { w.hook.TTLs, w.hook.Margin = 0, 0 },
 		"no gate": func(w *world) { w.hook.Services[0].TLSA = false },
+		"no dane": func(w *world) { w.line.NoDANE = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -18,6 +18,7 @@ type Status struct {
 	NotBefore  time.Time           `json:"not_before,omitzero"`
 	NotAfter   time.Time           `json:"not_after,omitzero"` // zero: there is no certificate
 	Renewal    *acmeclient.Renewal `json:"renewal,omitempty"`
+	Revoked    *Revoked            `json:"revoked,omitempty"` // nil: the live certificate is not
 	Key        *KeyStatus          `json:"key,omitempty"`
 	NextKey    *KeyStatus          `json:"next_key,omitempty"`
 	Gate       map[string]Clock    `json:"gate,omitempty"` // of the next key, by owner of TLSA records
@@ -50,7 +51,7 @@ type ServiceStatus struct {
 func (k *Keeper) Status(l config.Line) (Status, error) {
 	s := Status{Line: l.Name, Names: l.Names}
 	files, err := PathsOf(k.Config, l.Name).Read(l)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && (l.CSR == "" || files.Live != nil || !errors.Is(err, fs.ErrNotExist)) { // the request is still to be made
 		return s, fmt.Errorf("line %s: %w", l.Name, err)
 	}
 	state, err := LoadState(k.Config, l.Name)
@@ -66,12 +67,18 @@ func (k *Keeper) Status(l config.Line) (Status, error) {
 			return s, fmt.Errorf("line %s: %w", l.Name, err)
 		}
 	}
+	if at := state.Retry.until(in.Now); at.After(in.RetryAt) {
+		in.RetryAt = at
+	}
 	plan := Decide(in)
 	for _, d := range plan.Steps {
 		s.Steps = append(s.Steps, fmt.Sprintf("%s: %s", d.Step, d.Why))
 	}
 	s.Waits, s.Renewal, s.Error, s.ErrorAt = plan.Waits, state.Renewal, state.Error, state.ErrorAt
 	s.NextKey = keyStatus(files.Next)
+	if files.Live != nil && state.Revoked.Cert == files.Live.ID() {
+		s.Revoked = &state.Revoked
+	}
 	if files.Next != nil && state.Gate.Key == files.Next.Hash() {
 		s.Gate = state.Gate.Owners
 	}
@@ -81,7 +88,7 @@ func (k *Keeper) Status(l config.Line) (Status, error) {
 	for _, v := range in.Services {
 		seen := state.Served[v.Name]
 		s.Services = append(s.Services, ServiceStatus{
-			Name: v.Name, Serves: files.Live != nil && seen.Generation == s.Generation, At: seen.At, ByHand: seen.ByHand, Unasked: v.ProbeOff, Lag: state.Lags[v.Name].Text,
+			Name: v.Name, Serves: files.Live != nil && seen.Cert == files.Live.ID(), At: seen.At, ByHand: seen.ByHand, Unasked: v.ProbeOff, Lag: state.Lags[v.Name].Text,
 		})
 	}
 	s.Alarm = alarm(in)

@@ -9,11 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"zonebuild/internal/config"
 	"zonebuild/internal/durable"
@@ -37,10 +37,11 @@ type Pulled struct {
 	Error   string `json:"error,omitempty"` // it may not serve its certificate
 }
 
-// Loaded is what a service that cannot be asked was last told to read.
+// Loaded is what a service was last told to read, and what came of it.
 type Loaded struct {
 	Files string    `json:"files"` // hash of their contents
 	At    time.Time `json:"at"`
+	Vain  int       `json:"vain,omitempty"` // times in a row that it was told of them and did not serve them
 }
 
 // Pull looks at one service and tells it what is new. One without a reload command
@@ -79,62 +80,51 @@ func (t *Trigger) certFile(s config.Service) (string, error) {
 	return "", errors.New("which certificate it should serve is not said: certificate, or services of a line")
 }
 
-// Bounds of what a program lists.
-const (
-	maxListed = 64 << 10 // octets
-	maxFiles  = 256
-)
-
-// listing keeps what a program prints, and fails it when that is too much.
-type listing struct{ text bytes.Buffer }
-
-func (l *listing) Write(b []byte) (int, error) {
-	if l.text.Len()+len(b) > maxListed {
-		return 0, errors.New("it prints too much")
+// listed are the files of a service: those of the configuration, and those that its
+// command prints.
+func (t *Trigger) listed(ctx context.Context, s config.Service) ([]string, error) {
+	if len(s.Lists) == 0 {
+		return s.Files, nil
 	}
-	return l.text.Write(b)
-}
-
-// files are those that a service reads: the certificate first, then what is in the
-// configuration, then what its own program knows.
-func (t *Trigger) files(ctx context.Context, s config.Service) ([]string, error) {
-	first, err := t.certFile(s)
+	h := t.command(s)
+	h.Argv, h.Output, h.Lists = s.Lists, filepath.Join(t.Config.StateDir, "service-"+s.Name+".files"), true
+	if err := t.Hook(ctx, h); err != nil {
+		return nil, err
+	}
+	data, _, err := durable.ReadFile(h.Output, maxSaid)
 	if err != nil {
 		return nil, err
 	}
-	all := append([]string{first}, s.Files...)
-	if len(s.FilesOf) == 0 {
-		return all, nil
-	}
-	var out listing
-	list := t.command(s)
-	list.Argv, list.Stdout = s.FilesOf, &out
-	if err := t.Hook(ctx, list); err != nil {
-		return nil, fmt.Errorf("list its files: %w", err)
-	}
-	for path := range strings.Lines(out.text.String()) {
-		path = strings.TrimSpace(path)
-		switch {
+	files := slices.Clone(s.Files)
+	for line := range strings.Lines(string(data)) {
+		switch path := strings.TrimSuffix(line, "\n"); {
 		case path == "":
-			continue
-		case !filepath.IsAbs(path):
-			return nil, fmt.Errorf("list its files: %s prints %q, which is no whole path", s.FilesOf[0], path)
-		case len(all) == maxFiles:
-			return nil, fmt.Errorf("list its files: %s prints more than %d", s.FilesOf[0], maxFiles)
+		case !filepath.IsAbs(path) || strings.ContainsFunc(path, unicode.IsControl):
+			return nil, fmt.Errorf("files-from: %q is no absolute path", path)
+		case len(files) == maxFiles:
+			return nil, fmt.Errorf("files-from: more than %d files", maxFiles)
+		default:
+			files = append(files, path)
 		}
-		all = append(all, path)
 	}
-	return all, nil
+	return files, nil
 }
+
+// maxFiles bounds the files of a service.
+const maxFiles = 1000
 
 func (t *Trigger) read(ctx context.Context, s config.Service) (material, error) {
 	var m material
-	paths, err := t.files(ctx, s)
+	file, err := t.certFile(s)
+	if err != nil {
+		return m, err
+	}
+	files, err := t.listed(ctx, s)
 	if err != nil {
 		return m, err
 	}
 	sum := sha256.New()
-	for i, path := range paths {
+	for i, path := range append([]string{file}, files...) {
 		data, info, err := durable.ReadFile(path, maxPEM)
 		if err != nil {
 			return m, err
@@ -156,21 +146,48 @@ func (t *Trigger) read(ctx context.Context, s config.Service) (material, error) 
 	return m, nil
 }
 
-// bySight compares what every address serves with the files.
+// bySight compares what every address serves with the files. Only another certificate
+// is a reason to tell the service: what cannot be reached is not served by a reload. One
+// that was told in vain is told again after 1, 10 and 100 minutes, then daily.
 func (t *Trigger) bySight(ctx context.Context, s config.Service, m material, p *Pulled) error {
-	wrong, err := t.wrong(ctx, s, m)
-	if err != nil {
+	wrong, silent, err := t.wrong(ctx, s, m)
+	switch {
+	case err != nil:
 		return err
-	}
-	if wrong == nil {
+	case wrong == nil && silent == nil:
 		p.Why = "it serves its certificate"
-		return nil
+		return durable.Remove(t.path(s))
+	case wrong == nil:
+		p.Why = silent.Error()
+		return silent
 	}
 	p.Why = wrong.Error()
 	if len(s.Reload) == 0 {
 		return wrong
 	}
+	last, err := t.last(s)
+	if err != nil {
+		return err
+	}
+	if last.Files != m.digest {
+		last = Loaded{Files: m.digest}
+	}
+	if at := believed(last.At.Add(patience(last.Vain-1)), t.Now()); last.Vain > 0 && at.After(t.Now()) {
+		return fmt.Errorf("%w; it was told %d times in vain, and is told again at %s", wrong, last.Vain, at.UTC().Format(time.RFC3339))
+	}
 	p.Did = "reload"
+	last.Vain++
+	if err := t.note(s, last); err != nil {
+		return err
+	}
+	if err := t.reload(ctx, s, m); err != nil {
+		return err
+	}
+	return durable.Remove(t.path(s))
+}
+
+// reload tells a service, and waits until it serves what its files have.
+func (t *Trigger) reload(ctx context.Context, s config.Service, m material) error {
 	if err := t.Hook(ctx, t.command(s)); err != nil {
 		return err
 	}
@@ -183,11 +200,16 @@ func (t *Trigger) bySight(ctx context.Context, s config.Service, m material, p *
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
-		seen, err := t.wrong(ctx, s, m)
-		if err != nil || seen == nil {
+		wrong, silent, err := t.wrong(ctx, s, m)
+		if err != nil {
 			return err
 		}
-		wrong = seen
+		if wrong == nil {
+			wrong = silent // for a moment, or for longer
+		}
+		if wrong == nil {
+			return nil
+		}
 		select {
 		case <-tick.C:
 		case <-over.Done():
@@ -196,52 +218,68 @@ func (t *Trigger) bySight(ctx context.Context, s config.Service, m material, p *
 	}
 }
 
-// wrong says at which address something else is served; nil if nowhere.
-func (t *Trigger) wrong(ctx context.Context, s config.Service, m material) (wrong, err error) {
+// wrong says at which address something else is served, and which cannot be reached;
+// nil if none.
+func (t *Trigger) wrong(ctx context.Context, s config.Service, m material) (wrong, silent, err error) {
 	shown, err := t.Observer.Probe(ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(shown) == 0 {
-		return nil, errors.New("it has no address")
+		return nil, nil, errors.New("it has no address")
 	}
 	for _, v := range shown {
 		switch {
 		case v.Err != nil:
-			return fmt.Errorf("%s: %w", v.Addr, v.Err), nil
+			silent = fmt.Errorf("%s: %w", v.Addr, v.Err)
 		case !slices.ContainsFunc(m.leaves, func(leaf []byte) bool { return bytes.Equal(leaf, v.Leaf) }):
-			return fmt.Errorf("%s serves another certificate than its files have", v.Addr), nil
+			wrong = fmt.Errorf("%s serves another certificate than its files have", v.Addr)
 		}
 	}
-	return nil, nil
+	return wrong, silent, nil
+}
+
+func (t *Trigger) path(s config.Service) string {
+	return filepath.Join(t.Config.StateDir, "service-"+s.Name+".json")
+}
+
+// last is what the service was last told. What cannot be read is as good as nothing:
+// it is told once more.
+func (t *Trigger) last(s config.Service) (Loaded, error) {
+	var last Loaded
+	data, _, err := durable.ReadFile(t.path(s), maxPEM)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return last, nil
+	case err != nil:
+		return last, err
+	}
+	if json.Unmarshal(data, &last) != nil {
+		return Loaded{}, nil
+	}
+	return last, nil
 }
 
 // byFiles compares the files with those that the service was last told of, or, if it
 // never was, their time with that of its start.
 func (t *Trigger) byFiles(ctx context.Context, s config.Service, m material, p *Pulled) error {
-	path := filepath.Join(t.Config.StateDir, "service-"+s.Name+".json")
-	var last Loaded
-	data, _, err := durable.ReadFile(path, maxPEM)
-	switch {
-	case err == nil:
-		if err := json.Unmarshal(data, &last); err != nil {
-			return fmt.Errorf("read %s: %w", path, err)
-		}
-	case !errors.Is(err, fs.ErrNotExist):
+	last, err := t.last(s)
+	if err != nil {
 		return err
 	}
+	told := Loaded{Files: m.digest}
 	switch {
 	case last.Files == m.digest:
 		p.Why = "its files are those that it was told of"
 		return nil
 	case last.Files == "" && s.PidFile != "":
-		info, err := os.Stat(s.PidFile)
+		at, err := started(s.PidFile)
 		if err != nil {
 			return fmt.Errorf("when it was started: %w", err)
 		}
-		if info.ModTime().After(m.newest) {
+		if at.After(m.newest) {
 			p.Why = "it was started after its files changed"
-			return t.note(path, m)
+			return t.note(s, told)
 		}
 		p.Why = "its files changed after it was started"
 	default:
@@ -254,20 +292,21 @@ func (t *Trigger) byFiles(ctx context.Context, s config.Service, m material, p *
 	if err := t.Hook(ctx, t.command(s)); err != nil {
 		return err
 	}
-	return t.note(path, m)
+	return t.note(s, told)
 }
 
-func (t *Trigger) note(path string, m material) error {
-	data, err := json.Marshal(Loaded{Files: m.digest, At: t.Now().UTC().Truncate(time.Second)})
+func (t *Trigger) note(s config.Service, l Loaded) error {
+	l.At = t.Now().UTC().Truncate(time.Second)
+	data, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(path, append(data, '\n'), durable.Options{Mode: 0o600})
+	return durable.WriteFile(t.path(s), append(data, '\n'), durable.Options{Mode: 0o600})
 }
 
 func (t *Trigger) command(s config.Service) Hook {
 	return Hook{
-		Argv: s.Reload, Dir: "/", Timeout: s.Timeout,
+		Argv: s.Reload, Dir: "/", Timeout: s.Timeout, Output: filepath.Join(t.Config.StateDir, "service-"+s.Name+".out"),
 		Env: []string{plainPath, "ACMEHOOK_SERVICE=" + s.Name},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"maps"
 	"math/big"
 	mathrand "math/rand/v2"
 	"net/netip"
@@ -45,7 +46,12 @@ type world struct {
 	order   *acmeclient.Order
 	issued  *acmeclient.Certificate
 	refuse  func(r acmeclient.Request) bool // a request that the CA does not take; nil: none
+	issuing func(r acmeclient.Request)      // what happens while the CA works; nil: nothing
+	suggest func() time.Time                // when the CA wants any certificate to be renewed; nil: by its lifetime
+	broken  error                           // of each attempt to resume
 	orders  int
+
+	hidden time.Time // the next key is not published until then
 
 	hookUntil time.Time // hooks fail
 	served    *x509.Certificate
@@ -188,8 +194,11 @@ func (w *world) Obtain(_ context.Context, _ acmeclient.Solver, r acmeclient.Requ
 	if err != nil {
 		return nil, err
 	}
-	w.order = &acmeclient.Order{Name: r.Name, Key: r.KeyRef, Phase: acmeclient.PhaseIssued}
+	w.order = &acmeclient.Order{Name: r.Name, Key: r.KeyRef, Phase: acmeclient.PhaseIssued, Created: w.now}
 	w.issued = &acmeclient.Certificate{Chain: []*x509.Certificate{leaf, w.root}, Key: r.KeyRef}
+	if w.issuing != nil {
+		w.issuing(r)
+	}
 	w.point()
 	return w.issued, nil
 }
@@ -199,7 +208,7 @@ func (w *world) Resume(context.Context, acmeclient.Solver, string) (*acmeclient.
 	if w.now.Before(w.caUntil) {
 		return nil, errOut
 	}
-	return w.issued, nil
+	return w.issued, w.broken
 }
 
 func (w *world) Abandon(context.Context, acmeclient.Solver, string) error {
@@ -223,7 +232,11 @@ func (w *world) Order(string) (acmeclient.Order, bool, error) {
 
 func (w *world) Renewal(_ context.Context, _ string, leaf *x509.Certificate, _ []byte) (acmeclient.Renewal, error) {
 	id, err := acmeclient.CertID(leaf)
-	return acmeclient.Renewal{CertID: id, At: acmeclient.ByLifetime(leaf)}, err
+	r := acmeclient.Renewal{CertID: id, At: acmeclient.ByLifetime(leaf)}
+	if w.suggest != nil {
+		r.At, r.Start = w.suggest(), w.suggest()
+	}
+	return r, err
 }
 
 func (w *world) Journal() (acmeclient.Journal, error) { return acmeclient.Journal{}, nil }
@@ -281,7 +294,7 @@ func (w *world) publish() {
 	if f.Live != nil {
 		set[f.Live.Hash()] = true
 	}
-	if f.Next != nil {
+	if f.Next != nil && !w.now.Before(w.hidden) {
 		set[f.Next.Hash()] = true
 	}
 	for i := range w.versions {
@@ -320,6 +333,19 @@ func (w *world) check() {
 			if !over && len(v.set) > 0 && !v.set[key] { // without records there is no DANE
 				w.violated = w.now.Format(time.RFC3339) + ": a cache holds TLSA records of server " + string(rune('1'+i)) + " without the served key"
 			}
+		}
+	}
+}
+
+// withdraw takes the records of the next key away, from all servers, until then.
+func (w *world) withdraw(until time.Time) {
+	w.hidden = until
+	f := w.files()
+	for i, list := range w.versions {
+		if n := len(list); n > 0 && f.Next != nil {
+			set := maps.Clone(list[n-1].set)
+			delete(set, f.Next.Hash())
+			w.versions[i] = append(list, version{w.now, set})
 		}
 	}
 }
