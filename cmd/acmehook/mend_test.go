@@ -247,3 +247,26 @@ func TestUnreadableState(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestJunkChainIsFetchedAgain: a chain that is junk costs no second certificate; the CA
+// may mend it.
+func TestJunkChainIsFetchedAgain(t *testing.T) {
+	y := newYard(t)
+	ca := lab.NewFakeCA(t)
+	y.ages(ca)
+	y.configure(ca, fakeLine)
+	y.does(cli.ExitOK, "init")
+	ca.Take = lab.At("/cert", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/pem-certificate-chain")
+		fmt.Fprint(w, "junk")
+	})
+	y.does(cli.ExitFailed, "run")
+	y.past += 2 * time.Minute
+	y.does(cli.ExitFailed, "run")
+	ca.Take = nil
+	y.past += 20 * time.Minute
+	y.does(cli.ExitOK, "run")
+	if n := ca.Asked("/newOrder"); n != 1 || y.status().Generation != 1 {
+		t.Errorf("%d orders", n)
+	}
+}
