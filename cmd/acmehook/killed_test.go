@@ -72,7 +72,7 @@ func (v *victim) call(at int, args ...string) bool {
 	defer cancel()
 	words := append([]string{"-c", "umask " + v.umask + "; exec \"$0\" \"$@\"", v.program, "-C", v.dir}, args...)
 	cmd := exec.CommandContext(ctx, "sh", words...)
-	var out bytes.Buffer
+	var out, said bytes.Buffer // each of one writer
 	cmd.Stdout = &out
 	errs, err := cmd.StderrPipe()
 	if err != nil {
@@ -85,11 +85,12 @@ func (v *victim) call(at int, args ...string) bool {
 	}
 	v.run, v.points, v.at = cmd.Process, 0, at
 	v.mu.Unlock()
-	lines := bufio.NewScanner(io.TeeReader(errs, &out))
+	lines := bufio.NewScanner(io.TeeReader(errs, &said))
 	for lines.Scan() {
 		v.point()
 	}
 	err = cmd.Wait()
+	out.Write(said.Bytes())
 	v.mu.Lock()
 	v.run = nil
 	v.mu.Unlock()

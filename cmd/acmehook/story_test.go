@@ -76,6 +76,9 @@ path = %q
 server = "none"
 confirm = [%q]
 timeout = "20s"
+[tlsa]
+observe = "clock"
+propagate = "1m"
 `, w.path("lines"), w.path("dnsextra"), w.nsd.Addr()))
 	if err := os.Mkdir(w.path("lines"), 0o755); err != nil {
 		t.Fatal(err)
