@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -332,5 +333,110 @@ func TestRequestFiles(t *testing.T) {
 	y.does(cli.ExitOK, "run")
 	if s := y.status(); !s.Services[0].ByHand || y.spki("lines/mail/next/pubkey.pem") != csrKey("a.csr") {
 		t.Fatalf("%+v", s)
+	}
+}
+
+// TestRenewalLoop: a CA that wants each new certificate to be renewed at once gets one
+// order in a run, and the next after 1, 10 and 100 minutes, then daily.
+func TestRenewalLoop(t *testing.T) {
+	y := newYard(t)
+	ca := lab.NewFakeCA(t)
+	y.ages(ca)
+	ca.Change = func(f *lab.FakeCA, path string, b map[string]any) {
+		if path == "/dir" {
+			b["renewalInfo"] = f.Server.URL + "/info/"
+		}
+	}
+	ca.Take = func(_ *lab.FakeCA, w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/info/") {
+			return false
+		}
+		now := time.Now().Add(y.past)
+		fmt.Fprintf(w, `{"suggestedWindow":{"start":%q,"end":%q}}`, now.Add(-48*time.Hour).UTC().Format(time.RFC3339), now.Add(-47*time.Hour).UTC().Format(time.RFC3339))
+		return true
+	}
+	y.configure(ca, fakeLine+"deploy = [[\"sh\", \"-c\", \"echo $ACMEHOOK_GENERATION >>told\"]]\n")
+	y.does(cli.ExitOK, "init")
+	for i, step := range []struct {
+		wait time.Duration
+		want int
+	}{{0, 1}, {2 * time.Minute, 2}, {2 * time.Minute, 2}, {9 * time.Minute, 3}, {time.Hour, 3}, {time.Hour, 4}, {22 * time.Hour, 4}, {3 * time.Hour, 5}} {
+		y.past += step.wait
+		y.does(cli.ExitOK, "run")
+		y.does(cli.ExitOK, "run")
+		if n := ca.Asked("/newOrder"); n != step.want {
+			t.Errorf("%d: %d orders, want %d", i, n, step.want)
+		}
+	}
+	if got := y.read("lines/told"); got != "1\n2\n3\n4\n5\n" {
+		t.Errorf("told of %q", got)
+	}
+}
+
+// TestHalfWritten: what cannot be written to its end takes no number and pushes nothing
+// out.
+func TestHalfWritten(t *testing.T) {
+	y := newYard(t)
+	ca := lab.NewFakeCA(t)
+	table := fakeLine + "keep = 2\ncombined = true\ndh-params = \"dh.pem\"\n"
+	y.write("dh.pem", "parameters\n")
+	y.configure(ca, table)
+	y.does(cli.ExitOK, "init")
+	y.does(cli.ExitOK, "issue", "mail")
+	for range 2 {
+		y.does(cli.ExitOK, "renew", "mail", "--force")
+	}
+	if err := os.Rename(y.path("dh.pem"), y.path("away")); err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		y.says(cli.ExitFailed, "dh.pem", "renew", "mail", "--force")
+	}
+	y.mkdir("lines/mail/archive/0004", 0o755) // of a process that was killed
+	y.write("lines/mail/archive/0004/cert.pem", "half")
+	if err := os.Rename(y.path("away"), y.path("dh.pem")); err != nil {
+		t.Fatal(err)
+	}
+	y.does(cli.ExitOK, "renew", "mail", "--force")
+	got, err := filepath.Glob(y.path("lines/mail/archive/0*"))
+	for i := range got {
+		got[i] = filepath.Base(got[i])
+	}
+	if err != nil || !slices.Equal(got, []string{"0002", "0003", "0004"}) || y.status().Generation != 4 {
+		t.Errorf("%v %v %+v", got, err, y.status())
+	}
+}
+
+// TestOrderOfAnother: an order that was left at another CA, or whose key is lost, does
+// not keep a line from its certificate.
+func TestOrderOfAnother(t *testing.T) {
+	for name, disturb := range map[string]func(y *yard){
+		"directory": func(y *yard) {
+			y.configure(lab.NewFakeCA(y.t), fakeLine)
+			y.does(cli.ExitOK, "init")
+		},
+		"key": func(y *yard) {
+			if err := os.RemoveAll(y.path("keys/mail")); err != nil {
+				y.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			y := newYard(t)
+			ca := lab.NewFakeCA(t)
+			y.configure(ca, fakeLine)
+			y.does(cli.ExitOK, "init")
+			ca.Take = lab.At("/cert", func(w http.ResponseWriter, _ *http.Request) { lab.Refuse(w, 503, "", "serverInternal", "later") })
+			y.does(cli.ExitFailed, "run")
+			ca.Take = nil
+			disturb(y)
+			y.past = 2 * time.Minute
+			for range 3 {
+				y.does(cli.ExitOK, "run")
+			}
+			if s := y.status(); s.Generation != 1 || s.Error != "" || s.Alarm.Code != "" {
+				t.Errorf("%+v", s)
+			}
+		})
 	}
 }

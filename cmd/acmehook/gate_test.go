@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -71,7 +72,7 @@ func TestGate(t *testing.T) {
 	// One server has a zone of before; then the resolver has, which proves it.
 	w.shut(at + " has no TLSA records")
 	copyTo(same)
-	w.shut("DNSSEC does not prove the records of the next key yet")
+	w.shut("the records that DNSSEC proves lack those of the next key")
 	resolves(same)
 	next := w.spki("lines/mail/next/pubkey.pem")
 	without := regexp.MustCompile("(?m)^.*(?i:" + next + ").*$")
@@ -219,4 +220,63 @@ func TestGateLost(t *testing.T) {
 			y.opens(time.Hour)
 		})
 	}
+}
+
+// TestGateResumed: a certificate for the next key that was ordered through an open gate
+// comes home through it too: what was killed or put off meanwhile must not flip.
+func TestGateResumed(t *testing.T) {
+	y := newYard(t)
+	ca := lab.NewFakeCA(t)
+	y.ages(ca)
+	y.configure(ca, fakeLine+"services = [\"smtp\"]\n[service.smtp]\nhost = \"mail.example.org\"\nport = 25\nprobe = \"none\"\n")
+	y.does(cli.ExitOK, "init")
+	y.does(cli.ExitOK, "issue", "mail")
+	y.does(cli.ExitOK, "live", "mail")
+	y.does(cli.ExitOK, "run")
+	y.does(cli.ExitOK, "rollover", "mail")
+	y.tlsa(mailOwner, 3600, "live/cert.pem", "next/pubkey.pem")
+	y.does(cli.ExitOK, "run")
+	y.past = 2 * time.Hour
+	first, next := y.spki("lines/mail/live/cert.pem"), y.spki("lines/mail/next/pubkey.pem")
+	ca.Take = lab.At("/cert", func(w http.ResponseWriter, _ *http.Request) { lab.Refuse(w, 503, "", "serverInternal", "later") })
+	y.says(cli.ExitFailed, "fetch the certificate: failed for the moment", "run")
+	ca.Take = nil
+	y.tlsa(mailOwner, 3600, "live/cert.pem") // the next key is gone from DNS
+	y.past += 2 * time.Minute
+	y.shut("lacks those of the next key")
+	// The live key renews, whatever became of the order.
+	y.does(cli.ExitOK, "renew", "mail", "--force")
+	if s := y.status(); s.Generation != 2 || y.spki("lines/mail/live/cert.pem") != first {
+		t.Fatalf("%+v", s)
+	}
+	y.does(cli.ExitOK, "live", "mail")
+	// And what changes while the CA works is seen before the flip.
+	y.tlsa(mailOwner, 3600, "live/cert.pem", "next/pubkey.pem")
+	y.does(cli.ExitOK, "run")
+	y.past += 2 * time.Hour
+	ca.Change = func(_ *lab.FakeCA, path string, _ map[string]any) {
+		if path == "/finalize" {
+			y.tlsa(mailOwner, 3600, "live/cert.pem")
+		}
+	}
+	y.says(cli.ExitOK, "the certificate for the next key is there, but it waits: "+mailOwner, "run")
+	ca.Change = nil
+	if y.spki("lines/mail/live/cert.pem") != first {
+		t.Fatal("the key changed through a gate that had shut")
+	}
+	y.tlsa(mailOwner, 3600, "live/cert.pem", "next/pubkey.pem")
+	y.does(cli.ExitOK, "run")
+	orders := ca.Asked("/newOrder")
+	y.past += 2 * time.Hour
+	y.does(cli.ExitOK, "run")
+	if s := y.status(); y.spki("lines/mail/live/cert.pem") != next || ca.Asked("/newOrder") != orders {
+		t.Errorf("%+v, %d orders more", s, ca.Asked("/newOrder")-orders)
+	}
+}
+
+// TestGateNone: without any records there is nothing that could allow a key.
+func TestGateNone(t *testing.T) {
+	y := pinned(t, 3600)
+	y.tlsa(mailOwner, 3600)
+	y.shut("there are no TLSA records; if there shall be none: tlsa = false in [service.smtp]")
 }

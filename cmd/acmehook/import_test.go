@@ -94,7 +94,7 @@ func TestImportACMEsh(t *testing.T) {
 	}
 	before := (&yard{t: t, dir: y.path("acme.sh")}).tree()
 
-	y.configure(ca, mail+"[line.web]\nnames = [\"www.example.org\"]\nkey-type = \"rsa-2048\"\n")
+	y.configure(ca, mail+"[line.web]\nnames = [\"www.example.org\"]\nkey-type = \"rsa-2048\"\ndane = false\n")
 	out := y.does(cli.ExitFailed, "import", "acme.sh", y.path("acme.sh")) // the broken ones
 	for _, want := range []string{"account: " + y.path("keys/account.key"), "line mail: mail.example.org_ecc", "line web: www.example.org",
 		"import nokey: ", "import otherkey: the private key is not that of the certificate", "others may read it: chmod 600", "import junk: there is no certificate in it", "import large: ", "import fifo: ", "import loop: "} {

@@ -23,7 +23,7 @@ func TestPlaces(t *testing.T) {
 		gid = 12345
 	}
 	y.mkdir("ssl", 0o750)
-	y.configure(ca, fakeLine+fmt.Sprintf("combined = true\nreuse-key = false\ndirectory = \"public/mail\"\nkeys = \"ssl\"\nkey-group = \"%d\"\n", gid))
+	y.configure(ca, fakeLine+fmt.Sprintf("dane = false\ncombined = true\nreuse-key = false\ndirectory = \"public/mail\"\nkeys = \"ssl\"\nkey-group = \"%d\"\n", gid))
 	y.does(cli.ExitOK, "init")
 	y.does(cli.ExitOK, "issue", "mail")
 	y.does(cli.ExitOK, "run")

@@ -153,7 +153,7 @@ func TestForceSaysWhy(t *testing.T) {
 	for i := range w.versions { // not even the next key may be used
 		w.versions[i] = nil
 	}
-	want := "line mail: nothing was done: the next key waits: _25._tcp.mail.example.org.: there are no TLSA records"
+	want := "line mail: nothing was done: the next key waits: _25._tcp.mail.example.org.: there are no TLSA records; if there shall be none: tlsa = false in [service.smtp]"
 	if err := w.run(Word{Renew: true, Now: true}); err == nil || err.Error() != want {
 		t.Errorf("%v", err)
 	}

@@ -281,7 +281,8 @@ func (d *decision) due() (bool, string, time.Time) {
 	if d.Word.Renew {
 		return true, "it was asked for", at
 	}
-	if again := d.State.Stored.again(d.Files.Live.Leaf(), d.Now); at.Before(again) && !d.Word.Now {
+	revoked := d.State.Revoked.Cert == d.Files.Live.ID() // by a word, and not twice
+	if again := d.State.Stored.again(d.Files.Live.Leaf(), d.Now); at.Before(again) && !d.Word.Now && !revoked {
 		at, why = again, why+", but the live certificate is new: not at once"
 	}
 	return !at.After(d.Now), why, at

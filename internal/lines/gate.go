@@ -193,7 +193,7 @@ func (g Gate) open(key *Key, services []config.Service, p Params, first bool) (a
 		case (c.None || c.Bare) && first:
 			continue
 		case c.None:
-			return time.Time{}, fmt.Sprintf("%s: there are no TLSA records", owner)
+			return time.Time{}, fmt.Sprintf("%s: there are no TLSA records; if there shall be none: tlsa = false in [service.%s]", owner, s.Name)
 		}
 		if t := c.Since.Add(time.Duration(p.TTLs)*time.Duration(c.TTL)*time.Second + p.Margin); t.After(at) {
 			at, why = t, fmt.Sprintf("%s: caches may hold what was before", owner)

@@ -85,7 +85,7 @@ func TestGate(t *testing.T) {
 		"no server":                   {[]look{{0, nil, key, ""}}, false, -1, owner + ": no server was asked"},
 		"another key":                 {[]look{{0, []ServerSight{has(300)}, other, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
 		"the clock goes back":         {[]look{{5000, []ServerSight{has(300)}, key, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
-		"none at all":                 {[]look{{0, []ServerSight{empty, empty}, key, ""}}, false, -1, owner + ": there are no TLSA records"},
+		"none at all":                 {[]look{{0, []ServerSight{empty, empty}, key, ""}}, false, -1, owner + ": there are no TLSA records; if there shall be none: tlsa = false in [service.s]"},
 		"none at all, first":          {[]look{{0, []ServerSight{empty, empty}, key, ""}}, true, -2, ""},
 		"some, first":                 {[]look{{0, []ServerSight{lacks(300)}, key, ""}}, true, -1, owner + ": ns lacks those of the next key"},
 		"none, then its own, first":   {[]look{{0, []ServerSight{empty}, key, ""}, {9, []ServerSight{silent}, key, ""}, {10, []ServerSight{has(300)}, key, ""}, {11, []ServerSight{has(300)}, key, ""}}, true, -2, ""},

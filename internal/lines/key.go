@@ -105,7 +105,8 @@ var ownFile = regexp.MustCompile(`^([0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}|combined-[0-9
 
 // share lets the group of the line read its keys, also those from before it had one:
 // files, their directory, and the way to it, unless the operator named one. The
-// account's key and other lines' have modes of their own.
+// account's key and other lines' have modes of their own, and what anybody may read is
+// no secret that a mode would mend: it is refused where it is read.
 func (p Paths) share() error {
 	if p.Group == nil {
 		return nil
@@ -121,7 +122,8 @@ func (p Paths) share() error {
 		err = durable.Share(p.Keys, p.Group, 0o750)
 	}
 	for _, e := range entries {
-		if err == nil && e.Type().IsRegular() && ownFile.MatchString(e.Name()) {
+		info, gone := e.Info()
+		if err == nil && gone == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o027 == 0 && ownFile.MatchString(e.Name()) {
 			err = durable.Share(filepath.Join(p.Keys, e.Name()), p.Group, 0o640)
 		}
 	}

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,5 +139,70 @@ func TestRunHookBounds(t *testing.T) {
 	}
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 4<<20 {
 		t.Errorf("%d octets for what it printed", grown)
+	}
+}
+
+// TestRunHookDaemon: the exit status decides, also when a daemon that was started
+// keeps the output open; and programs are found where all programs look, not where
+// whoever started this one does.
+func TestRunHookDaemon(t *testing.T) {
+	t.Setenv("PATH", "/nonexistent")
+	hook := Hook{Argv: []string{"sh", "-c", "sleep 20 & echo $! >pid"}, Env: []string{plainPath}, Dir: t.TempDir(), Timeout: 15 * time.Second}
+	if err := RunHook(t.Context(), hook); err != nil {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(filepath.Join(hook.Dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil { // it lives on, until now
+		t.Error(err)
+	}
+	hook.Argv = []string{"sh", "-c", "sleep 20 & echo $! >pid; exit 3"}
+	if err := RunHook(t.Context(), hook); err == nil || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("%v", err)
+	}
+	if text, err = os.ReadFile(filepath.Join(hook.Dir, "pid")); err == nil {
+		pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(pid, syscall.SIGKILL)
+	hook.Argv = []string{"no-such-program"}
+	if err := RunHook(t.Context(), hook); err == nil || !strings.HasPrefix(err.Error(), "run no-such-program: ") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestTriggerUnreachable: an address that cannot be asked is told, and no command is
+// run for it: it would mend nothing, at each call.
+func TestTriggerUnreachable(t *testing.T) {
+	w := newWorld(t, 90*day, 1)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "cert.pem")
+	now := certificate(t, w, file)
+	server := lab.TLSServer(t, lab.TLSOptions{Certs: map[string][]tls.Certificate{"": {now}}})
+	gone := lab.TLSServer(t, lab.TLSOptions{})
+	gone.Stop()
+	calls := 0
+	tr := &Trigger{
+		Config: &config.Hook{StateDir: dir}, Observer: Network{}, Now: func() time.Time { return w.now }, Again: time.Millisecond,
+		Hook: func(context.Context, Hook) error { calls++; server.Show("", now); return nil },
+	}
+	s := config.Service{
+		Name: "web", Host: domain.MustParse("www.example.org"), Port: 443, Proto: "tcp", Cert: file, Reload: []string{"reload"}, Timeout: 100 * time.Millisecond,
+		Probe: []netip.AddrPort{netip.MustParseAddrPort(gone.Addr()), netip.MustParseAddrPort(server.Addr())},
+	}
+	if got := tr.Pull(t.Context(), s); got.Did != "nothing" || !strings.HasPrefix(got.Error, gone.Addr()+": ") || calls != 0 {
+		t.Errorf("%+v after %d calls", got, calls)
+	}
+	now = certificate(t, w, file) // the other one is wrong
+	if got := tr.Pull(t.Context(), s); got.Did != "reload" || !strings.HasPrefix(got.Error, "after reload: "+gone.Addr()) || calls != 1 {
+		t.Errorf("%+v after %d calls", got, calls)
 	}
 }
