@@ -94,7 +94,7 @@ func TestImportACMEsh(t *testing.T) {
 	}
 	before := (&yard{t: t, dir: y.path("acme.sh")}).tree()
 
-	y.configure(ca, mail+"[line.web]\nnames = [\"www.example.org\"]\nkey-type = \"rsa-2048\"\ndane = false\n")
+	y.configure(ca, mail+"dane = false\n[line.web]\nnames = [\"www.example.org\"]\nkey-type = \"rsa-2048\"\ndane = false\n")
 	out := y.does(cli.ExitFailed, "import", "acme.sh", y.path("acme.sh")) // the broken ones
 	for _, want := range []string{"account: " + y.path("keys/account.key"), "line mail: mail.example.org_ecc", "line web: www.example.org",
 		"import nokey: ", "import otherkey: the private key is not that of the certificate", "others may read it: chmod 600", "import junk: there is no certificate in it", "import large: ", "import fifo: ", "import loop: "} {
@@ -109,8 +109,9 @@ func TestImportACMEsh(t *testing.T) {
 		t.Errorf("before\n%v\nafter\n%v", before, after)
 	}
 	var account struct{ Created bool }
-	if err := json.Unmarshal([]byte(y.does(cli.ExitOK, "init", "--json")), &account); err != nil || account.Created {
-		t.Errorf("%+v %v", account, err)
+	said := y.does(cli.ExitOK, "init", "--json")
+	if err := json.Unmarshal([]byte(said), &account); err != nil || account.Created {
+		t.Errorf("%+v %v %s", account, err, said)
 	}
 	key := y.spki("lines/mail/live/cert.pem")
 	if key != y.spki(sh("mail.example.org_ecc/mail.example.org.cer")) {
