@@ -211,7 +211,7 @@ func serverOf(t *build.Tree) (publish.Server, error) {
 		return &nsd.Server{
 			Control: t.Path(cfg.Publish.Control), Addresses: addresses,
 			Checkzone: t.Program(cfg.Publish.Checkzone), Pattern: cfg.Publish.Pattern,
-			ZoneFile: file,
+			ZoneFile: file, Timeout: cfg.Publish.Timeout,
 		}, nil
 	case config.ServerCommand:
 		return &publish.Command{

@@ -43,7 +43,11 @@ const endOfList = "\x04\n"
 // control commands, on a peer that writes a list (of some 280 lines) and does
 // not read.
 func (s *Server) command(ctx context.Context, words string, list []string, take func(line string)) error {
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	limit := controlTimeout
+	if s.Timeout > 0 {
+		limit = min(limit, s.Timeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, err := s.dial(ctx)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"time"
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
@@ -20,6 +21,7 @@ type Server struct {
 	Addresses []netip.AddrPort         // where it answers DNS; none = 127.0.0.1:53
 	Checkzone string                   // nsd-checkzone; "" = files are not checked
 	Pattern   string                   // pattern of nsd.conf for zones that nsd does not know; "" = they are refused
+	Timeout   time.Duration            // of one exchange with the control socket; 0 = 30 seconds, and never more
 	ZoneFile  func(domain.Name) string // where a zone's file is, for the stanza that a refusal shows
 
 	before publish.Before
