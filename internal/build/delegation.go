@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -208,7 +209,7 @@ func (t *Tree) cutsOf(z *config.Zone) cuts {
 // askDS asks a resolver which DS the parent has. No answer is a refusal: a
 // zone whose DS does not fit goes dark for every validating resolver.
 func (p *pass) askDS(j *job) string {
-	set, err := p.resolveDS(j.z.Name)
+	set, err := p.dsBeside(j.z.Name)
 	if err != nil {
 		return fmt.Sprintf("ask for the DS of %s at its parent: %s", j.z.Name, err)
 	}
@@ -218,7 +219,27 @@ func (p *pass) askDS(j *job) string {
 	return p.matchDS(set, &j.z.Policy, j.z.Name, "its parent")
 }
 
-func (p *pass) resolveDS(apex domain.Name) ([]*dns.DS, error) {
+// dsBeside asks, beside the pass where that is possible.
+func (p *pass) dsBeside(apex domain.Name) ([]*dns.DS, error) {
+	if p.o.Beside == nil {
+		return p.resolveDS(p.ctx, apex)
+	}
+	type found struct {
+		set []*dns.DS
+		err error
+	}
+	answer, ok := p.o.Beside.ask(apex, "ds "+apex.String(), p.forDS.of(dsPatience), func(ctx context.Context) any {
+		set, err := p.resolveDS(ctx, apex)
+		return found{set, err}
+	})
+	if !ok {
+		return nil, fmt.Errorf("no answer within %s", dsPatience)
+	}
+	f := answer.(found)
+	return f.set, f.err
+}
+
+func (p *pass) resolveDS(ctx context.Context, apex domain.Name) ([]*dns.DS, error) {
 	resolver := authority.Resolver(p.tree.Config.Resolver)
 	if len(resolver) == 0 {
 		var err error
@@ -226,7 +247,7 @@ func (p *pass) resolveDS(apex domain.Name) ([]*dns.DS, error) {
 			return nil, err
 		}
 	}
-	set, err := resolver.LookUp(p.ctx, apex, dns.TypeDS)
+	set, err := resolver.LookUp(ctx, apex, dns.TypeDS)
 	var out []*dns.DS
 	for _, rr := range set {
 		out = append(out, rr.(*dns.DS))

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -113,6 +114,10 @@ func (p *pass) lookAround(j *job, work []rolling) {
 		}
 	}
 	slices.SortStableFunc(order, func(a, b *rolling) int { return a.was.Looked.Compare(b.was.Looked) })
+	if p.o.Beside != nil {
+		p.lookBeside(j, order)
+		return
+	}
 	begin := p.looks.context(p.ctx)
 	var before [2]chan struct{} // by kind of slot: each waits for the one before it
 	for _, w := range order {
@@ -145,22 +150,41 @@ func (p *pass) lookAround(j *job, work []rolling) {
 	wg.Wait()
 }
 
+// lookBeside is lookAround for a pass that waits for none: who is late is known to the
+// next one.
+func (p *pass) lookBeside(j *job, order []*rolling) {
+	var wg sync.WaitGroup
+	for _, w := range order {
+		wg.Go(func() {
+			key := fmt.Sprintf("tlsa %s %s %+v %v", j.z.Name, w.group.Owner, w.group.Lines, w.set.Addrs)
+			seen, ok := p.o.Beside.ask(j.z.Name, key, p.forLooks.of(lookPatience), func(ctx context.Context) any { return p.observe(ctx, j.z.Name, w.group, w.set) })
+			if ok {
+				w.observed, w.looked = seen.(tlsa.Observed), true
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // look asks for one owner.
 func (p *pass) look(ctx context.Context, j *job, w *rolling) {
 	ctx, cancel := context.WithTimeout(ctx, lookEach)
 	defer cancel()
-	w.looked = true
+	w.observed, w.looked = p.observe(ctx, j.z.Name, w.group, w.set), true
+}
+
+// observe asks the servers and the hosts side by side.
+func (p *pass) observe(ctx context.Context, apex domain.Name, g tlsa.Group, set ownerSet) (seen tlsa.Observed) {
 	var wg sync.WaitGroup
 	if p.tree.Config.TLSA.Observe == config.ObserveDNS {
-		wg.Go(func() {
-			w.observed.Servers, w.observed.ServersKnown = p.o.Observer.Servers(ctx, j.z.Name, w.group.Owner)
-		})
+		wg.Go(func() { seen.Servers, seen.ServersKnown = p.o.Observer.Servers(ctx, apex, g.Owner) })
 	}
-	if !w.group.Lines[0].ProbeOff {
+	if !g.Lines[0].ProbeOff {
 		wg.Go(func() {
-			w.observed.Hosts, w.observed.HostsKnown = p.o.Observer.Hosts(ctx, w.group, w.set.Addrs)
-			w.observed.HostTTL = w.set.AddrTTL
+			seen.Hosts, seen.HostsKnown = p.o.Observer.Hosts(ctx, g, set.Addrs)
+			seen.HostTTL = set.AddrTTL
 		})
 	}
 	wg.Wait()
+	return seen
 }

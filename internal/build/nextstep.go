@@ -39,7 +39,7 @@ func (p *pass) rollersAfter(j *job) (out []TLSAAfter, files []string) {
 		o := &r.owners[i]
 		a := TLSAAfter{Owner: g.Owner, Phase: o.Set.Phase, Since: o.Set.Since, Ready: o.Set.Ready, ReadyAt: o.Set.ReadyAt}
 		if !r.stale && p.o.Observer != nil {
-			if a.Next = o.wake(j.now); r.moving[i] && (j.res.Action == Published || j.res.Action == Confirmed) {
+			if a.Next = o.wake(j.now); o.Looked.IsZero() || r.moving[i] && (j.res.Action == Published || j.res.Action == Confirmed) {
 				a.Next = j.now // that it is published is what the next step goes by
 			}
 		}

@@ -33,6 +33,7 @@ type Options struct {
 	// Observer looks at servers and hosts for the rollover of keys. Without one,
 	// and in a dry run, nobody looks.
 	Observer Observer
+	Beside   *Beside // asks for it, so that no zone waits; nil = the pass does
 	Log      *slog.Logger
 	Took     func(stage string, d time.Duration) // told how long work took by Clock, from several goroutines; nil = nobody listens
 	Clock    func() time.Duration                // a running clock; needed with Took
@@ -89,6 +90,8 @@ type pass struct {
 	mounted    error // why the sources count as absent
 	unanswered atomic.Bool
 	looks      *looks
+	forLooks   patience
+	forDS      patience
 	preview    bool // of rollovers, as of now: also where nothing is new
 	hush       hush
 	buffers    sync.Pool  // of *[]byte with headBytes each

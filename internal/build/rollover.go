@@ -191,6 +191,8 @@ func (p *pass) step(j *job, w *rolling, able bool) rollover {
 	again := w.changed || w.looked || p.preview
 	if w.looked {
 		is.Looked = j.now
+	} else if w.look && p.o.Beside != nil {
+		is.Looked = time.Time{} // its answer is on the way
 	}
 	if !again {
 		return is

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zonebuild/internal/build"
@@ -54,6 +55,10 @@ type Daemon struct {
 	alarms   alarms
 	ledger   ledger
 	teller   teller
+	beside   build.Beside
+	woken    woken
+	words    chan func() // of say
+	asking   atomic.Bool // a revision
 	lastBeat watch.Status
 	beatAt   time.Time
 	started  time.Time
@@ -66,6 +71,9 @@ type Daemon struct {
 func (d *Daemon) Run(ctx context.Context) error {
 	d.started = d.Now()
 	d.ledger.zones = map[zoneName]zoneFacts{}
+	d.woken.poke = make(chan struct{}, 1)
+	begun := time.Now()
+	d.beside.Wake, d.beside.Clock = d.woken.add, func() time.Duration { return time.Since(begun) }
 	loop := &watch.Loop{Load: d.load, Reload: d.Reload, Beat: d.beat, Alarm: d.alarm, Log: d.Log, Wall: d.Now}
 	stop, err := d.serve()
 	if err != nil {
@@ -73,6 +81,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	defer stop()
 	defer d.closeLock()
+	defer d.speak()()
 	go func() { // systemd waits for this word, not for the last build
 		<-ctx.Done()
 		d.Notify.send("STOPPING=1")

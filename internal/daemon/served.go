@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -31,6 +32,7 @@ func (s *site) ownSources() []watch.Source {
 	return []watch.Source{
 		{Name: sourceOut, Poll: outPoll, Output: true},
 		{Name: sourceServed, Poll: servedPoll, Output: true},
+		{Name: sourceLooked, Poll: servedPoll},
 	}
 }
 
@@ -38,10 +40,11 @@ func (s *site) ownSources() []watch.Source {
 // what the next build does.
 func (s *site) lookPublished() (sight watch.Sight) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	files := maps.Clone(s.files)
+	s.mu.Unlock() // the loop must not wait for a disk
 	for apex := range s.known {
 		name := apex.FileName()
-		was, ok := s.files[name]
+		was, ok := files[name]
 		if !ok {
 			continue
 		}
@@ -49,12 +52,22 @@ func (s *site) lookPublished() (sight watch.Sight) {
 		if info, err := os.Stat(s.tree.PublishedPath(apex)); err == nil {
 			is = build.FileID{Size: info.Size(), MTime: info.ModTime().UnixNano()}
 		}
-		if is != was {
-			s.files[name] = is
+		if is != was && s.noteFile(name, was, is) {
 			sight.Changes = append(sight.Changes, watch.Change{Source: sourceOut, File: watch.File{Path: sourceOut + "/" + name, Size: is.Size, MTime: is.MTime}})
 		}
 	}
 	return sight
+}
+
+// noteFile takes what a published file is now, unless a pass has left another since.
+func (s *site) noteFile(name string, was, is build.FileID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files[name] != was {
+		return false
+	}
+	s.files[name] = is
+	return true
 }
 
 // survey is what the looks at the server remember.

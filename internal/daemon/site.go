@@ -27,6 +27,7 @@ type site struct {
 	list    []watch.Source
 	began   time.Time
 	waiting bool                 // it was said; of Build alone
+	gone    chan struct{}        // closed when it is no longer at work
 	known   map[domain.Name]bool // zones that there are, also those that left the tree
 
 	mu     sync.Mutex
@@ -55,7 +56,7 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 		return nil, err
 	}
 	s := &site{
-		Daemon: d, began: time.Now(), tree: tree, server: &timed{Server: server, ledger: &d.ledger}, known: map[domain.Name]bool{},
+		Daemon: d, began: time.Now(), gone: make(chan struct{}), tree: tree, server: &timed{Server: server, ledger: &d.ledger}, known: map[domain.Name]bool{},
 		index: map[string][]domain.Name{}, certs: map[string][]domain.Name{}, doubt: map[domain.Name]bool{}, files: map[string]build.FileID{},
 	}
 	for _, apex := range tree.Published() {
@@ -100,8 +101,9 @@ func note(index map[string][]domain.Name, file string, apex domain.Name) error {
 func (s *site) setup() *watch.Setup {
 	return &watch.Setup{
 		Sources: append(slices.Clone(s.list), s.ownSources()...), Checkouts: s.checkouts(), Builder: s,
-		Config: checkoutTree, Hints: s.eyes.Hints(), Look: s.look, Concerns: s.concerns,
+		Config: checkoutTree, Hints: s.hints(), Look: s.look, Concerns: s.concerns,
 		Close: func() {
+			close(s.gone)
 			s.eyes.Close()
 			s.tree.Close()
 		},
@@ -121,9 +123,10 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	doubt := slices.Collect(maps.Keys(s.doubt))
 	s.mu.Unlock()
 	begun := s.Now()
+	revision := s.askRevisions(r)
 	report, err := s.tree.Build(ctx, build.Options{
 		Now: begun.UTC().Truncate(time.Second), Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
-		TellLater: true, Held: slices.Contains(r.Held, checkoutTree), Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
+		Beside: &s.beside, TellLater: true, Held: slices.Contains(r.Held, checkoutTree), Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
 	})
 	s.teller.take(&report)
 	s.tellZones()
@@ -134,7 +137,7 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	}
 	s.ledger.pass(&report, servers, begun, s.Now())
 	if s.Said != nil && (err == nil || len(report.Zones) > 0) {
-		s.Said(&report, s.revision(ctx, r, &report))
+		s.say(func() { s.Said(&report, revision(&report)) })
 	}
 	var out []watch.Result
 	s.mu.Lock()
@@ -145,7 +148,9 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 		out = append(out, s.result(z))
 	}
 	if s.follow() {
-		s.eyes.Follow(sourcePrimary, s.primaryPaths())
+		if err := s.eyes.Follow(sourcePrimary, s.primaryPaths()); err != nil {
+			s.Log.Warn("watch what is included", "err", err)
+		}
 	}
 	if errors.Is(err, context.Canceled) {
 		return nil, err
@@ -222,31 +227,6 @@ func outcome(z *build.Result) watch.Outcome {
 		return watch.Held
 	}
 	return watch.Failed
-}
-
-// revision says which revisions a pass took its input from; "" = none is known, or
-// nothing was published.
-func (s *site) revision(ctx context.Context, r watch.Request, report *build.Report) string {
-	if !slices.ContainsFunc(report.Zones, func(z build.Result) bool { return len(z.Reasons) > 0 }) {
-		return ""
-	}
-	var out []string
-	for _, name := range slices.Sorted(maps.Keys(r.Revisions)) {
-		out = append(out, r.Revisions[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.tree.Config.Sources)) {
-		src := s.tree.Config.Sources[name]
-		if src.Revision == nil || src.Update != nil || r.Revisions[checkoutOf(name)] != "" {
-			continue
-		}
-		rev, err := askRevision(ctx, s.tree.Config.Tree, src.Revision)
-		if err != nil {
-			s.Log.Warn("ask for the revision", "source", name, "err", err)
-			continue
-		}
-		out = append(out, rev)
-	}
-	return strings.Join(slices.Compact(out), " ")
 }
 
 // running is how long the site is at work, by the clock that nobody sets.

@@ -24,6 +24,7 @@ const (
 	sourceState   = "state"
 	sourceOut     = "published" // the daemon looks itself
 	sourceServed  = "served"    // likewise
+	sourceLooked  = "looked"    // zones about which an answer came behind a pass
 	sourceBox     = "box "
 )
 
@@ -200,6 +201,8 @@ func (s *site) look(ctx context.Context, source string, full bool) watch.Sight {
 		return s.lookPublished()
 	case sourceServed:
 		return s.lookServed(ctx)
+	case sourceLooked:
+		return s.woken.take()
 	}
 	return s.eyes.Look(ctx, source, full)
 }
@@ -216,7 +219,7 @@ func (s *site) concerns(c watch.Change) watch.Effect {
 		return s.ofState(c.Path)
 	case c.Source == sourceCerts:
 		return s.ofCert(c.Path)
-	case c.Source == sourceOut, c.Source == sourceServed:
+	case c.Source == sourceOut, c.Source == sourceServed, c.Source == sourceLooked:
 		return s.ofZone(base)
 	case c.Source == sourceKeys:
 		name, _, _ := strings.Cut(strings.TrimPrefix(base, "K"), "+")

@@ -1,9 +1,13 @@
 package daemon
 
 import (
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -101,4 +105,53 @@ func TestClearDuringRaise(t *testing.T) {
 	s.until("over", func() bool { return strings.Contains(s.said(), `msg="alarm is over" alarm=source-update`) })
 	s.write("go", "")
 	s.tells("told to be over", "raise source-update", "clear source-update")
+}
+
+// TestSlowWorld: neither a program that is to tell the revision, nor a host that takes the
+// connection and says nothing holds up a challenge.
+func TestSlowWorld(t *testing.T) {
+	s := newSite(t, false)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	var taken, given atomic.Int32 // connections, and those that the client gave up
+	go func() {
+		for {
+			c, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			taken.Add(1)
+			go func() {
+				_, _ = io.Copy(io.Discard, c) // until its end
+				given.Add(1)
+				c.Close()
+			}()
+		}
+	}()
+	s.write("zonebuild.toml", "resolver = [\"127.0.0.1@9\"]\n[tlsa]\nobserve = \"clock\"\n"+
+		"[source.primary]\nrevision = [\"sh\", \"-c\", \"echo >>asked; exec sleep 100\"]\n")
+	text, _ := newCertificate(t, "www.example.org")
+	next, _ := newCertificate(t, "www.example.org")
+	s.write("certs/www.pem", text)
+	s.write("certs/next.pem", next)
+	s.write("certs.map", fmt.Sprintf("www.pem www.example.org 443 next=next.pem probe=%s\n", silent.Addr()))
+	s.start()
+	s.until("a look hangs", func() bool { return taken.Load() > 0 })
+	s.until("a revision was asked for", func() bool { _, err := os.Stat(s.path("asked")); return err == nil })
+	s.drop("", goodValue)
+	s.until("a challenge is published", s.published(goodValue))
+	s.drop("", secondValue)
+	s.until("and another", s.published(secondValue))
+	if given.Load() > 0 {
+		t.Error("the look had ended")
+	}
+	if said := s.said(); strings.Contains(said, "ask for the revision") || strings.Contains(said, "zone example.org. published") {
+		t.Error("the program had ended")
+	}
+	s.until("the look ends", func() bool { return given.Load() > 0 })
+	s.until("it counts", func() bool { return strings.Contains(s.said(), "msg=changed source=looked") })
+	s.until("the pass is told of, without a revision", func() bool { return strings.Contains(s.said(), `published code 0 revision ""`) })
 }
