@@ -12,18 +12,25 @@ import (
 
 func (p *program) checkCommand() *ucli.Command {
 	return &ucli.Command{
-		Name:        "check",
-		Usage:       "compile and print every fault, write nothing",
-		ArgsUsage:   "[ZONE...]",
-		Description: "Exit status 3 if a zone has an error; warnings alone are 0.\n\nExample: zonebuild -C /srv/dns check example.org",
-		Flags:       []ucli.Flag{jsonFlag()},
+		Name:      "check",
+		Usage:     "compile and print every fault, write nothing",
+		ArgsUsage: "[ZONE...]",
+		Description: "Exit status 3 if a zone has an error; warnings alone are 0. With --config-only, no\n" +
+			"file but the configuration is read.\n\nExample: zonebuild -C /srv/dns check example.org",
+		Flags: []ucli.Flag{jsonFlag(), &ucli.BoolFlag{Name: "config-only", Usage: "check the configuration, and no zone"}},
 		Action: func(c *ucli.Context) error {
+			if c.Bool("config-only") && c.Args().Present() {
+				return cli.Usagef("--config-only checks no zone")
+			}
 			s, t, names, err := p.open(c)
 			if err != nil {
 				return err
 			}
 			defer t.Close()
-			list, err := t.Check(c.Context, names, s.now)
+			var list diag.List
+			if !c.Bool("config-only") {
+				list, err = t.Check(c.Context, names, s.now)
+			}
 			if err != nil {
 				return err
 			}

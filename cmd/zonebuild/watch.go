@@ -52,8 +52,8 @@ func (p *program) watch(c *ucli.Context) error {
 	if follow.Ref == "" && follow.AllowedSigners != "" {
 		return cli.Usagef("--allowed-signers has no meaning without --follow-git")
 	}
-	listener, err := listen(c.String("listen"), c.Bool("listen-anywhere"))
-	if err != nil {
+	addr := c.String("listen")
+	if err := checkListen(addr, c.Bool("listen-anywhere")); err != nil {
 		return err
 	}
 	hup := make(chan os.Signal, 1)
@@ -70,7 +70,7 @@ func (p *program) watch(c *ucli.Context) error {
 	}()
 	d := &daemon.Daemon{
 		Dir: s.dir, ServerOf: serverOf, Now: func() time.Time { return time.Now().Round(0) }, Log: s.log, Reload: reload,
-		NewZone: c.Bool("new-zone"), NoEvents: c.Bool("no-events"), Listen: listener,
+		NewZone: c.Bool("new-zone"), NoEvents: c.Bool("no-events"), OpenListen: func() (net.Listener, error) { return listen(addr) },
 		Follow: follow,
 		Notify: daemon.NewNotify(os.Getenv, os.Getpid(), s.log),
 		Faults: func(faults diag.List) { // warnings are for check
@@ -92,24 +92,28 @@ func (s *session) printFaults(faults diag.List) {
 	}
 }
 
-// listen opens the address of the pages, which have no password.
-func listen(addr string, anywhere bool) (net.Listener, error) {
+// checkListen judges the address of the pages, which have no password.
+func checkListen(addr string, anywhere bool) error {
 	if addr == "" {
 		if anywhere {
-			return nil, cli.Usagef("--listen-anywhere has no meaning without --listen")
+			return cli.Usagef("--listen-anywhere has no meaning without --listen")
 		}
-		return nil, nil
+		return nil
 	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, cli.Usagef("--listen %q: not an address such as 127.0.0.1:9353", addr)
+		return cli.Usagef("--listen %q: not an address such as 127.0.0.1:9353", addr)
 	}
 	if ip := net.ParseIP(host); !anywhere && (ip == nil || !ip.IsLoopback()) {
-		return nil, cli.Usagef("--listen %s: not of the loopback interface; everybody who reaches it reads the pages (--listen-anywhere lets it)", addr)
+		return cli.Usagef("--listen %s: not of the loopback interface; everybody who reaches it reads the pages (--listen-anywhere lets it)", addr)
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, err
+	return nil
+}
+
+// listen opens the address of the pages; nil without one.
+func listen(addr string) (net.Listener, error) {
+	if addr == "" {
+		return nil, nil
 	}
-	return l, nil
+	return net.Listen("tcp", addr)
 }

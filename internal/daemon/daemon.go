@@ -41,27 +41,32 @@ type Daemon struct {
 	NewZone  bool            // as build.Options has it
 	NoEvents bool            // look by polling only
 
-	Follow Follow       // a revision of git; the zero value follows none
-	Listen net.Listener // of the pages; nil = there are none; Run closes it
-	Notify *Notify      // of the supervisor; nil = there is none
+	Follow     Follow                       // a revision of git; the zero value follows none
+	Listen     net.Listener                 // of the pages; nil = there are none; Run closes it
+	OpenListen func() (net.Listener, error) // likewise, when the tree is ours; nil = Listen
+	Notify     *Notify                      // of the supervisor; nil = there is none
 
-	lock     *durable.Lock
-	follower *gitFollower
-	refused  error // why there is no lock
-	faults   diag.List
-	state    string // the directory of the lock
-	mu       sync.Mutex
-	site     *site
-	alarms   alarms
-	ledger   ledger
-	teller   teller
-	beside   build.Beside
-	woken    woken
-	words    chan func() // of say
-	asking   atomic.Bool // a revision
-	lastBeat watch.Status
-	beatAt   time.Time
-	started  time.Time
+	lockMu    sync.Mutex // of what follows
+	lock      *durable.Lock
+	follower  *gitFollower
+	refused   error // why there is no lock
+	faults    diag.List
+	state     string // the directory of the lock
+	mu        sync.Mutex
+	site      *site
+	alarms    alarms
+	ledger    ledger
+	teller    teller
+	end       context.CancelFunc
+	stopPages func()
+	serving   bool
+	beside    build.Beside
+	woken     woken
+	words     chan func() // of say
+	asking    atomic.Bool // a revision
+	lastBeat  watch.Status
+	beatAt    time.Time
+	started   time.Time
 }
 
 // Run works until the context ends, and ends well then. Errors: another daemon has
@@ -75,11 +80,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	begun := time.Now()
 	d.beside.Wake, d.beside.Clock = d.woken.add, func() time.Duration { return time.Since(begun) }
 	loop := &watch.Loop{Load: d.load, Reload: d.Reload, Beat: d.beat, Alarm: d.alarm, Log: d.Log, Wall: d.Now}
-	stop, err := d.serve()
-	if err != nil {
-		return err
-	}
-	defer stop()
+	ctx, d.end = context.WithCancel(ctx)
+	defer d.end()
+	d.stopPages = func() {}
+	defer func() { d.stopPages() }()
 	defer d.closeLock()
 	defer d.speak()()
 	go func() { // systemd waits for this word, not for the last build
@@ -89,7 +93,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := loop.Run(ctx); err != nil {
 		return d.unloaded(err)
 	}
-	return nil
+	return d.refused
 }
 
 // unloaded keeps the exit code of what load found.
@@ -121,7 +125,7 @@ func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
 		return nil, err
 	}
 	if tree == nil {
-		return nil, refusal(faults, d.lock != nil)
+		return nil, refusal(faults, d.serving)
 	}
 	d.mu.Lock()
 	gone := d.site != nil && d.site.tree.Config.Given && !tree.Config.Given
@@ -131,6 +135,9 @@ func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
 		return nil, errGone
 	}
 	s, err := d.newSite(ctx, tree)
+	if err == nil && !d.serving {
+		err = d.openPages()
+	}
 	if err == nil {
 		err = s.open()
 	}
@@ -143,6 +150,22 @@ func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
 	d.mu.Unlock()
 	d.Notify.send("READY=1\nSTATUS=" + statusLine(watch.Status{Zones: len(s.known)}))
 	return s.setup(), nil
+}
+
+// openPages opens the pages, when the tree is ours: of a second daemon for it the address
+// would say less.
+func (d *Daemon) openPages() (err error) {
+	if d.Listen == nil && d.OpenListen != nil {
+		if d.Listen, err = d.OpenListen(); err != nil {
+			d.refused = err
+			return err
+		}
+	}
+	stop, err := d.serve()
+	if err == nil {
+		d.stopPages, d.serving = stop, true
+	}
+	return err
 }
 
 // errGone keeps a checkout, a copy or an editor that takes the file away for a moment
@@ -172,6 +195,8 @@ func (d *Daemon) takeLock(ctx context.Context, tree *build.Tree) error {
 	if err != nil {
 		return fmt.Errorf("find the state: %w", err)
 	}
+	d.lockMu.Lock()
+	defer d.lockMu.Unlock()
 	if d.lock != nil {
 		if state != d.state {
 			return errors.New("paths.state is another: that takes a restart")
@@ -185,12 +210,38 @@ func (d *Daemon) takeLock(ctx context.Context, tree *build.Tree) error {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	lock, err := durable.LockWait(ctx, filepath.Join(state, "watch.lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		err = fmt.Errorf("another daemon does: %w", err)
+	}
 	if err != nil {
-		d.refused = fmt.Errorf("watch %s: another daemon does: %w", d.Dir, err)
+		d.refused = fmt.Errorf("watch %s: %w", d.Dir, err)
 		return d.refused
 	}
 	d.lock, d.state = lock, state
 	return d.alarms.load(filepath.Join(state, "watch"))
+}
+
+// keepLock takes the lock again whose file somebody removed: a second daemon would not
+// find it. One that was faster has the tree, and this one ends.
+func (d *Daemon) keepLock() {
+	d.lockMu.Lock()
+	defer d.lockMu.Unlock()
+	if d.lock == nil || d.lock.Stands() || d.refused != nil {
+		return
+	}
+	path := filepath.Join(d.state, "watch.lock")
+	lock, err := durable.TryLock(path)
+	if errors.Is(err, durable.ErrLocked) {
+		d.refused = fmt.Errorf("watch %s: the lock was removed, and another daemon runs: %w", d.Dir, err)
+		d.end()
+		return
+	}
+	if err != nil {
+		return // state/ is away: the next pass makes it, and the next beat the lock
+	}
+	d.Log.Warn("the lock was removed: it is taken again", "path", path)
+	d.lock.Unlock()
+	d.lock = lock
 }
 
 // beat tells the supervisor, the pages and the log that the loop turns.
@@ -198,6 +249,7 @@ func (d *Daemon) beat(s watch.Status) {
 	d.mu.Lock()
 	d.lastBeat, d.beatAt = s, d.Now()
 	d.mu.Unlock()
+	d.keepLock()
 	d.Notify.beat(statusLine(s), d.Now())
 	d.repeatAlarms()
 	d.tellZones()

@@ -44,6 +44,8 @@ type testSite struct {
 	refused string // of the drop boxes, at the last pass
 	end     func() error
 	d       *Daemon
+
+	ended chan error // what Run gave
 }
 
 const goodValue = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
@@ -176,7 +178,7 @@ func (s *testSite) start() *testSite {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	s.d = s.daemon()
+	s.d, s.ended = s.daemon(), ended
 	go func() { ended <- s.d.Run(ctx) }()
 	s.end = sync.OnceValue(func() error {
 		cancel()

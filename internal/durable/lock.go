@@ -146,6 +146,10 @@ func LockWait(ctx context.Context, path string) (*Lock, error) {
 	}
 }
 
+// Stands reports whether the file of the lock is still the one of that name: another may
+// be there, or none, and keeps nobody out.
+func (l *Lock) Stands() bool { return current(l.f, l.f.Name()) }
+
 // Unlock lets go of the lock. The file stays: removing it would let two
 // processes lock two files of one name.
 func (l *Lock) Unlock() error {
