@@ -116,6 +116,17 @@ func (a *alarms) standing() []Alarm {
 	return slices.Clone(a.list)
 }
 
+// find is the message of an alarm that stands.
+func (a *alarms) find(code string) (message string, stands bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := slices.IndexFunc(a.list, func(o Alarm) bool { return o.Code == code })
+	if i < 0 {
+		return "", false
+	}
+	return a.list[i].Message, true
+}
+
 // alarmEvent is what alarm-command gets on its standard input: that of a zone's
 // alarm, with a source in the place of the zone.
 type alarmEvent struct {

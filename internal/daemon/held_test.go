@@ -1,6 +1,9 @@
 package daemon
 
 import (
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -263,5 +266,48 @@ func TestConfigOutside(t *testing.T) {
 			}
 		}
 		g.stop()
+	}
+}
+
+// TestPassFails: where nothing can be built, everybody who looks is told, until it can.
+func TestPassFails(t *testing.T) {
+	s := newSite(t, false)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.listen = l
+	s.write("zonebuild.toml", `alarm-command = ["sh", "-c", "cat >>alarms"]`+"\n")
+	s.start()
+	s.until("the zone is published", s.published("www"))
+	health := func() (int, string) {
+		r, err := http.Get("http://" + l.Addr().String() + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		b, _ := io.ReadAll(r.Body)
+		return r.StatusCode, string(b)
+	}
+	if code, text := health(); code != http.StatusOK {
+		t.Errorf("healthz: %d %s", code, text)
+	}
+	if err := os.Remove(s.path("state/drop-boxes/lock")); err != nil {
+		t.Fatal(err)
+	}
+	s.write("state/drop-boxes/lock/x", "") // no file: nobody can lock it
+	s.write("primary/example.org", "ns1 A 192.0.2.53\nnew A 192.0.2.82\n")
+	s.tells("the alarm", "raise pass-failed")
+	if code, text := health(); code != http.StatusServiceUnavailable || !strings.Contains(text, "nothing is built: lock the drop boxes") {
+		t.Errorf("healthz: %d %s", code, text)
+	}
+	if err := os.RemoveAll(s.path("state/drop-boxes/lock")); err != nil {
+		t.Fatal(err)
+	}
+	s.reload <- struct{}{} // else the retry comes in a while
+	s.until("the change is published", s.published("new"))
+	s.tells("the end", "raise pass-failed", "clear pass-failed")
+	if code, text := health(); code != http.StatusOK {
+		t.Errorf("healthz: %d %s", code, text)
 	}
 }

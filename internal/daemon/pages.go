@@ -15,6 +15,7 @@ import (
 	"zonebuild/internal/build"
 	"zonebuild/internal/cli"
 	"zonebuild/internal/domain"
+	"zonebuild/internal/watch"
 )
 
 // Bounds of the pages.
@@ -52,7 +53,7 @@ func (d *Daemon) serve() (stop func(), err error) {
 	}, nil
 }
 
-// healthz says whether the loop turns: what is wrong with a zone is no reason to
+// healthz says whether the loop turns, and whether anything is built at all: what is wrong with a zone is no reason to
 // restart the daemon.
 func (d *Daemon) healthz(w http.ResponseWriter, _ *http.Request) {
 	d.mu.Lock()
@@ -61,6 +62,10 @@ func (d *Daemon) healthz(w http.ResponseWriter, _ *http.Request) {
 	d.mu.Unlock()
 	if !began || age > staleBeat {
 		http.Error(w, "the loop does not turn", http.StatusServiceUnavailable)
+		return
+	}
+	if message, stands := d.alarms.find(watch.AlarmPass); stands {
+		http.Error(w, message, http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(w, "ok")

@@ -135,7 +135,9 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	for _, server := range s.servers() {
 		servers = append(servers, server.String())
 	}
-	s.ledger.pass(&report, servers, begun, s.Now())
+	if err == nil || len(report.Zones) > 0 { // one that fails as a whole is none
+		s.ledger.pass(&report, servers, begun, s.Now())
+	}
 	if s.Said != nil && (err == nil || len(report.Zones) > 0) {
 		s.say(func() { s.Said(&report, revision(&report)) })
 	}
