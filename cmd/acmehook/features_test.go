@@ -227,7 +227,7 @@ func TestRenewalInfo(t *testing.T) {
 	orders := strings.Count(ca.Log(), "POST /order-plz")
 	y.does(cli.ExitOK, "renew", "mail", "--force")
 	if n := strings.Count(ca.Log(), "POST /order-plz") - orders; n != 2 || y.status().Generation != 3 {
-		t.Errorf("%d requests for an order, %+v", n, y.status())
+		t.Errorf("%d requests for an order, %+v\n%s", n, y.status(), ca.Log())
 	}
 }
 
