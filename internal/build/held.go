@@ -202,10 +202,13 @@ func (t *Tree) readHost(z *config.Zone) *sources {
 // made of the same files: so long as the checkout is held, it stands. None of the two
 // builds meanwhile.
 func (t *Tree) KeepOf(old *Tree) {
+	t.holding = old.holding // a file is known by its identity
 	for apex, k := range old.kept {
 		was, is := old.Config.Find(apex), t.Config.Find(apex)
 		if was != nil && is != nil && was.SOA == is.SOA && slices.Equal(was.Primary, is.Primary) && old.Config.Tree == t.Config.Tree {
-			t.kept[apex] = k
+			again := *k
+			again.pass = 0 // of this opening, none has looked at it
+			t.kept[apex] = &again
 		}
 	}
 }

@@ -16,6 +16,7 @@ func TestMemoryFlat(t *testing.T) {
 	d := s.daemon()
 	d.ledger.zones = map[zoneName]zoneFacts{}
 	defer d.closeLock()
+	defer d.speak()()
 	site, err := d.newSite(t.Context(), s.open())
 	if err != nil {
 		t.Fatal(err)
