@@ -1,6 +1,11 @@
 package zone
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"zonebuild/internal/domain"
+)
 
 // TestBlankOwners: records without an owner belong to the one above them, be it
 // in a line with a fault; never to the one before that.
@@ -26,5 +31,16 @@ func TestBlankOwners(t *testing.T) {
 				t.Errorf("got\n%swant\n%s", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestParenthesesWithoutEnd: a file of nothing but opening parentheses takes neither
+// time nor faults without bound.
+func TestParenthesesWithoutEnd(t *testing.T) {
+	for _, line := range []string{"(\n", "a TXT (\n", "a ( (\n"} {
+		const n = 50_000
+		if _, faults := Parse("p", []byte(strings.Repeat(line, n)), ParseOptions{Apex: domain.MustParse("example.org")}); len(faults) > 2*n+10 {
+			t.Errorf("%q: %d faults of %d lines", line, len(faults), n)
+		}
 	}
 }

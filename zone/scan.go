@@ -29,7 +29,12 @@ type scanner struct {
 	tokens []token // of the current entry
 	blank  bool    // the entry began with white space: no owner
 	bad    bool    // a fault was reported for the entry
+	reread int     // parentheses behind which it read on
 }
+
+// maxReread bounds behind how many parentheses that are never closed the scanner
+// reads on: each of them is found by reading to the end of the file.
+const maxReread = 3
 
 // Classes of bytes.
 const (
@@ -86,8 +91,8 @@ func (s *scanner) nextBefore(end int) bool {
 func (s *scanner) entry() {
 	depth := 0
 	var open struct {
-		pos                   diag.Pos
-		tokens, end, endStart int
+		pos                 diag.Pos
+		tokens, end, faults int
 	}
 	for s.at < len(s.src) {
 		c := s.src[s.at]
@@ -102,7 +107,7 @@ func (s *scanner) entry() {
 				return
 			}
 			if open.end == 0 {
-				open.tokens, open.end = len(s.tokens), s.at
+				open.tokens, open.end, open.faults = len(s.tokens), s.at, len(*s.faults)
 			}
 		case control:
 			if c == '\r' && s.at+1 < len(s.src) && s.src[s.at+1] == '\n' {
@@ -146,10 +151,15 @@ func (s *scanner) entry() {
 	if depth == 0 {
 		return
 	}
+	again := open.end > 0 && s.reread < maxReread
+	if again {
+		*s.faults = (*s.faults)[:open.faults]
+	}
 	s.fault(open.pos, "parenthesis", "parenthesis is never closed")
-	if open.end > 0 {
+	if again {
 		// Read on behind the line of the parenthesis: what follows are most
 		// likely whole records, whose faults the user wants to see too.
+		s.reread++
 		s.tokens = s.tokens[:open.tokens]
 		s.at, s.line, s.lineStart = open.end, open.pos.Line+1, open.end
 	}

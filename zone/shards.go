@@ -82,7 +82,7 @@ func (r *reader) readShards() bool {
 	parts := make([]rrset.Builder, len(shards))
 	var faults diag.List
 	for k, s := range shards {
-		if s.spoiled || s.scanner.at != cuts[k+1] {
+		if s.spoiled || s.scanner.at != cuts[k+1] || s.scanner.reread > 0 { // of which a file has so many only
 			return false
 		}
 		parts[k] = s.records

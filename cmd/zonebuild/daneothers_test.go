@@ -110,8 +110,8 @@ func TestBesideOthers(t *testing.T) {
 		for i := range cases {
 			c := &cases[i]
 			t.Run(c.title(), func(t *testing.T) {
-				t.Parallel() // some tools wait for long
 				code, out, _ := invoke(t, l.args(append([]string{c.full(), fmt.Sprint(l.port), "--json"}, c.args...)...)...)
+				t.Parallel() // some tools wait for long; two runs of ours at once would share urfave/cli's help flag
 				var r dane.Report
 				if err := json.Unmarshal([]byte(out), &r); err != nil {
 					t.Fatalf("%v: %s", err, out)

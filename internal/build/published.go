@@ -104,8 +104,10 @@ const maxPublished = 1<<32 - 1
 // readPublished gives a published file whole: as it is held, or read. Errors: it is
 // missing, is not ours, or was changed by another hand.
 func (t *Tree) readPublished(apex domain.Name, path string) (*dnssec.Previous, [sha256.Size]byte, error) {
-	if z, ok := t.holding.recall(apex, path); ok && path == t.PublishedPath(apex) {
-		return z.prev, z.input, nil
+	if path == t.PublishedPath(apex) {
+		if z, ok := t.holding.recall(apex, path); ok {
+			return z.prev, z.input, nil
+		}
 	}
 	data, _, err := durable.ReadFile(path, maxPublished)
 	if err != nil {

@@ -195,19 +195,24 @@ func (p *trustScan) line() bool {
 	return true
 }
 
-// note takes what matters of a line behind its owner.
+// note takes what matters of a line behind its owner. It reports whether the line has
+// the form in which the writer puts it: what is read here in a hurry must mean the
+// same to the reader of records.
 func (p *trustScan) note(o *trustedOwner, rest []byte) bool {
-	_, rest, _ = bytes.Cut(rest, []byte{'\t'})
+	ttl, rest, _ := bytes.Cut(rest, []byte{'\t'})
+	if _, ok := number(ttl, math.MaxUint32); !ok {
+		return false
+	}
 	rest, ok := bytes.CutPrefix(rest, []byte("IN\t"))
 	if !ok {
 		return false
 	}
 	typ, rdata, ok := bytes.Cut(rest, []byte{'\t'})
-	if !ok {
+	if !ok || bytes.HasPrefix(rdata, []byte(`\#`)) && bytes.Equal(typ, []byte("RRSIG")) {
 		return false
 	}
 	switch t, known := typeOf(typ); {
-	case !known:
+	case !known || typeText(t) != string(typ):
 		return false
 	case t == dns.TypeNSEC:
 		o.has |= hasNSEC
