@@ -109,7 +109,7 @@ func (t *Tree) calmState(apex domain.Name, buf []byte) (s *State, id FileID, ok 
 	if err := json.Unmarshal(buf[:n], s); err != nil {
 		return nil, id, false
 	}
-	ok = s.Confirmed && !s.Retired && s.Awaited == nil && s.Faults == s.Accepted &&
+	ok = s.Confirmed && s.Rollovers == rolloversNone && !s.Retired && s.Awaited == nil && s.Faults == s.Accepted &&
 		len(s.Alarms)+len(s.Over)+len(s.Refused)+len(s.Approved) == 0
 	return s, FileID(of), ok
 }

@@ -16,14 +16,15 @@ import (
 
 // leftOwners are those of earlier builds that no line asks for now: the line was
 // removed, or the map was cut short. Nobody can tell from the map, so they stay
-// until the operator ends them, or until their host leaves the zone as well.
-func (p *pass) leftOwners(j *job, st *tlsaState, groups []tlsa.Group, able bool) (left []rollover, faults diag.List) {
+// until the operator ends them, or until their host leaves the zone as well. Where
+// what was known of the zone is lost, all that is published may be such an owner.
+func (p *pass) leftOwners(j *job, st *tlsaState, groups []tlsa.Group, able, lost bool) (left []rollover, faults diag.List) {
 	t, c := p.tree, p.tree.certs
 	candidates := slices.DeleteFunc(slices.Clone(st.Owners), func(o rollover) bool {
 		return slices.ContainsFunc(groups, func(g tlsa.Group) bool { return g.Owner == o.Owner })
 	})
-	if c.partial != "" && able {
-		candidates = append(candidates, t.unknownOwners(j, st, groups)...)
+	if lost || c.partial != "" && able {
+		candidates = append(candidates, t.unknownOwners(j, st, groups, lost)...)
 	}
 	whole := c.partial == "" && !c.gone
 	for _, o := range candidates {
@@ -35,14 +36,17 @@ func (p *pass) leftOwners(j *job, st *tlsaState, groups []tlsa.Group, able bool)
 			continue
 		case o.Marks.Retire && !p.preview:
 			continue
-		case whole && able && (o.Adopted || !p.hostStands(j, g)):
+		case whole && able && (o.Adopted && !o.Lost || !p.hostStands(j, g)):
 			continue
 		}
 		left = append(left, o)
 		switch {
-		case c.gone: // that is told of all of them
 		case c.partial != "":
 			faults.Warnf(diag.Pos{File: c.name}, "certs-map-line-gone", o.Owner.String(), "no line that can be read asks for it, its records stay (%s)", c.partial)
+		case o.Lost:
+			faults.Warnf(diag.Pos{File: c.name}, "certs-map-line-gone", o.Owner.String(),
+				"no line asks for it, nor is it written by hand, and what was known of it is lost: its records stay; `zonebuild tlsa retire %s %d/%s` ends them", g.Host, g.Port, g.Proto)
+		case c.gone: // that is told of all of them
 		default:
 			faults.Warnf(diag.Pos{File: c.name}, "certs-map-line-gone", o.Owner.String(),
 				"no line asks for it any more, its records stay; `zonebuild tlsa retire %s %d/%s` ends them", g.Host, g.Port, g.Proto)
@@ -93,14 +97,14 @@ func standing(host, apex domain.Name) (names []domain.Name) {
 var standingTypes = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeCNAME}
 
 // unknownOwners are TLSA RRsets of the published zone that are neither of a line nor
-// written by hand, and of which state/ knows nothing. While a line cannot be read
-// they may be its.
-func (t *Tree) unknownOwners(j *job, st *tlsaState, groups []tlsa.Group) (out []rollover) {
+// written by hand, and of which state/ knows nothing. While a line cannot be read, or
+// when state/ was lost, they may be of a line; those of wildcards never are.
+func (t *Tree) unknownOwners(j *job, st *tlsaState, groups []tlsa.Group, lost bool) (out []rollover) {
 	var asked []tlsa.Group
 	for _, s := range t.publishedOwners(j) {
 		known := st.find(s.Owner) != nil || slices.ContainsFunc(groups, func(g tlsa.Group) bool { return g.Owner == s.Owner })
-		if !known {
-			out = append(out, rollover{Owner: s.Owner, Adopted: true, Set: decided{Records: s.Records, TTL: s.TTL}})
+		if !known && ofLine(s.Owner) {
+			out = append(out, rollover{Owner: s.Owner, Adopted: true, Lost: lost, Set: decided{Records: s.Records, TTL: s.TTL}})
 			asked = append(asked, tlsa.Group{Owner: s.Owner})
 		}
 	}
@@ -112,6 +116,16 @@ func (t *Tree) unknownOwners(j *job, st *tlsaState, groups []tlsa.Group) (out []
 		return nil // nothing of the zone changes then
 	}
 	return slices.DeleteFunc(out, func(o rollover) bool { _, found := findSet(hand.Sets, o.Owner); return found })
+}
+
+// ofLine reports whether a line of the map can ask for records at an owner.
+func ofLine(owner domain.Name) bool {
+	g, err := groupOf(owner, "")
+	if err != nil || g.Port == 0 || !slices.Contains([]string{"tcp", "udp", "sctp"}, g.Proto) {
+		return false
+	}
+	is, err := g.Service.Owner()
+	return err == nil && is == owner && !g.Host.IsWildcard()
 }
 
 // publishedOwners are all TLSA RRsets of the published zone. They are searched for once

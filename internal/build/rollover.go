@@ -39,8 +39,11 @@ func (p *pass) rollOver(j *job) {
 	}
 	groups := c.groups[j.z.Name]
 	st, err := t.loadTLSA(j.z.Name)
-	if len(groups) == 0 && st == nil && c.partial == "" {
+	lost := err != nil || st == nil && j.state.Rollovers != rolloversNone
+	lost = lost && len(t.publishedOwners(j)) > 0
+	if len(groups) == 0 && st == nil && c.partial == "" && !lost {
 		j.state.clear("certificates")
+		j.state.Rollovers = rolloversNone
 		return
 	}
 	if err != nil {
@@ -53,9 +56,10 @@ func (p *pass) rollOver(j *job) {
 	made := &rollovers{groups: groups, faults: slices.Clone(c.faults[j.z.Name])}
 	work, able := p.gather(j, groups, st)
 	made.stale = !able
-	left, faults := p.leftOwners(j, st, groups, able)
+	sure := able && p.mounted == nil // of what is written by hand
+	left, faults := p.leftOwners(j, st, groups, able, lost && sure)
 	made.faults = append(made.faults, faults...)
-	if c.gone && len(left) > 0 {
+	if c.gone && slices.ContainsFunc(left, func(o rollover) bool { return !o.Lost }) {
 		made.faults.Warnf(diag.Pos{File: c.name}, "certs-map-gone", "", "the certificate map is gone; what is published stays (zonebuild tlsa retire ends it)")
 	}
 	p.lookAround(j, work)
@@ -81,14 +85,16 @@ func (p *pass) rollOver(j *job) {
 		c.set(j.z.Name, made)
 	}
 	p.certAlarm(j, made)
-	if p.o.DryRun {
+	if p.o.DryRun || lost && !sure { // it stays lost until the sources can be read
 		return
 	}
 	owners = append(owners, left...) // their lines may come back
 	slices.SortFunc(owners, func(a, b rollover) int { return a.Owner.Compare(b.Owner) })
 	if st.Owners = owners; len(owners) == 0 && st.was == nil {
+		j.state.Rollovers = rolloversNone
 		return
 	}
+	j.state.Rollovers = rolloversKept
 	if err := t.saveTLSA(j.z.Name, st); err != nil {
 		j.fail("build-failed", err)
 	}
@@ -114,7 +120,7 @@ func (p *pass) gather(j *job, groups []tlsa.Group, st *tlsaState) (work []rollin
 		if was := st.find(g.Owner); was != nil {
 			w.was, w.known = *was, true
 		}
-		w.was.Owner, w.was.Adopted = g.Owner, false
+		w.was.Owner, w.was.Adopted, w.was.Lost = g.Owner, false, false
 		var err error
 		if w.set, err = reader.of(g); err != nil {
 			p.o.Log.Warn("read back the published TLSA records", "zone", j.z.Name, "err", err)

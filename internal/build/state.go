@@ -35,6 +35,7 @@ type State struct {
 	Unsigned    FileID         `json:"unsigned"`             // unsigned/ZONE as it was left
 	Boxed       []boxed        `json:"challenges,omitempty"` // of drop boxes, in what was published
 	TLSA        *publishedTLSA `json:"tlsa,omitempty"`       // of the published file, for the owners of certs.map
+	Rollovers   rolloverFile   `json:"rollovers,omitempty"`  // whether there is a state/tlsa/ZONE
 	Good        FileID         `json:"good"`                 // last-good/ZONE as it was made of the confirmed file
 	GoodOf      FileID         `json:"good_of"`              // and that file
 	Retired     bool           `json:"retired,omitempty"`    // the name server has let go of it: what is left is to be removed
@@ -48,6 +49,15 @@ type State struct {
 
 	was []byte // as it stands on disk
 }
+
+// rolloverFile says of state/tlsa/ZONE.json whether its absence is a loss; "" = that
+// is not known, so it may be one.
+type rolloverFile string
+
+const (
+	rolloversNone rolloverFile = "none" // no line ever asked for records of the zone
+	rolloversKept rolloverFile = "kept" // the file was written
+)
 
 // FileID tells whether a file is still the one that was written.
 type FileID struct {

@@ -35,8 +35,11 @@ type rollover struct {
 	Faults diag.List   `json:"faults,omitempty"`
 	Marks  marks       `json:"marks,omitzero"`
 	Before *before     `json:"before,omitempty"`
-	// Adopted: found published while a line of the map could not be read.
+	// Adopted: found published while a line of the map could not be read, or this
+	// file was lost.
 	Adopted bool `json:"adopted,omitempty"`
+	// Lost: adopted since nobody knows whether a line ever asked for it.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // before is what a step began with that withdrew records. Until the zone without
