@@ -15,8 +15,8 @@ func (p *program) checkCommand() *ucli.Command {
 		Name:      "check",
 		Usage:     "compile and print every fault, write nothing",
 		ArgsUsage: "[ZONE...]",
-		Description: "Exit status 3 if a zone has an error; warnings alone are 0. With --config-only, no\n" +
-			"file but the configuration is read.\n\nExample: zonebuild -C /srv/dns check example.org",
+		Description: "Exit status 3 if a zone has an error, or a line of certs.map cannot be read; warnings\n" +
+			"alone are 0. With --config-only, no file but the configuration is read.\n\nExample: zonebuild -C /srv/dns check example.org",
 		Flags: []ucli.Flag{jsonFlag(), &ucli.BoolFlag{Name: "config-only", Usage: "check the configuration, and no zone"}},
 		Action: func(c *ucli.Context) error {
 			if c.Bool("config-only") && c.Args().Present() {

@@ -31,6 +31,7 @@ type certificates struct {
 	groups map[domain.Name][]tlsa.Group // by zone
 	faults map[domain.Name]diag.List    // of the map, by zone: warnings
 	strays diag.List                    // that belong to no zone
+	broken map[string]bool              // those of the faults, as they are told, that are errors to whoever writes the map
 	// partial says why an owner that has no line may still be meant; "" = the map
 	// says all. gone: there is no map.
 	partial string
@@ -57,7 +58,7 @@ type rollovers struct {
 
 // scanCerts reads certs.map, and opens certs/, once per pass.
 func (t *Tree) scanCerts() {
-	c := &certificates{groups: map[domain.Name][]tlsa.Group{}, faults: map[domain.Name]diag.List{}, made: map[domain.Name]*rollovers{}}
+	c := &certificates{groups: map[domain.Name][]tlsa.Group{}, faults: map[domain.Name]diag.List{}, broken: map[string]bool{}, made: map[domain.Name]*rollovers{}}
 	if t.certs != nil {
 		t.certs.close()
 	}
@@ -97,7 +98,10 @@ func (t *Tree) scanCerts() {
 		if m.Incomplete && c.partial == "" && d.Severity == diag.Error {
 			c.partial = d.String()
 		}
-		d.Severity = diag.Warning
+		isError := d.Severity == diag.Error
+		if d.Severity = diag.Warning; isError {
+			c.broken[d.String()] = true
+		}
 		if apex, ok := at[d.Pos.Line]; ok {
 			c.faults[apex] = append(c.faults[apex], d)
 		} else {
