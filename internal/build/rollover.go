@@ -62,6 +62,7 @@ func (p *pass) rollOver(j *job) {
 	if c.gone && slices.ContainsFunc(left, func(o rollover) bool { return !o.Lost }) {
 		made.faults.Warnf(diag.Pos{File: c.name}, "certs-map-gone", "", "the certificate map is gone; what is published stays (zonebuild tlsa retire ends it)")
 	}
+	made.faults = append(made.faults, st.Hand.replaced(groups)...)
 	p.lookAround(j, work)
 	var owners []rollover
 	for i := range work {

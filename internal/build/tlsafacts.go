@@ -25,6 +25,8 @@ import (
 type handTLSA struct {
 	Of   string     `json:"of,omitempty"` // digest of the files and of the owners
 	Sets []ownerSet `json:"sets,omitempty"`
+
+	Covered []covered `json:"covered,omitempty"`
 }
 
 // ownerSet is a TLSA RRset.
@@ -85,16 +87,23 @@ func (t *Tree) handTLSA(z *config.Zone, groups []tlsa.Group, was handTLSA) (is h
 	if is.Of == was.Of && !includes {
 		return was, true
 	}
+	var all []*rrset.Set
 	for _, name := range z.Primary {
 		f, faults := primary.Load(t.files, name, z.Name)
 		if faults.HasErrors() || f.Records == nil {
 			return was, false
 		}
 		s := f.Records.Sorted()
+		all = append(all, s)
 		for _, g := range groups {
 			if lo, hi := s.FindRRset([]byte(g.Owner.Wire()), dns.TypeTLSA); lo < hi {
 				is.Sets = append(is.Sets, ownerSet{Owner: g.Owner, Records: recordsIn(s, lo, hi)})
 			}
+		}
+	}
+	for _, g := range groups {
+		if by, ok := coveredBy(all, g.Owner, z.Name); ok {
+			is.Covered = append(is.Covered, covered{g.Owner, by})
 		}
 	}
 	return is, true
