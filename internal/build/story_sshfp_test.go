@@ -105,6 +105,17 @@ func TestSSHFP(t *testing.T) {
 			if now := s.lines("signed/example.org", "SSHFP"); len(now) != 1 || s.alarms("example.org") != "host-keys" {
 				t.Errorf("revoked: %v %q", now, s.alarms("example.org"))
 			}
+			// No marker says that an absent directory is a mount.
+			s.write("sshfp/a.example.org", a)
+			s.build(ok)
+			if now := s.lines("signed/example.org", "SSHFP"); len(now) != 2 {
+				t.Errorf("mended: %v", now)
+			}
+			s.remove("sshfp")
+			s.build(ok)
+			if now := s.lines("signed/example.org", "SSHFP"); len(now) != 1 || !strings.HasPrefix(now[0], "c.") || s.alarms("example.org") != "" {
+				t.Errorf("absent: %v, alarms %q", now, s.alarms("example.org"))
+			}
 		})
 	}
 }
