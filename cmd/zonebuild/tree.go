@@ -249,7 +249,9 @@ func days(d time.Duration) string {
 	if d < 0 {
 		return "the past"
 	}
-	d = d.Truncate(time.Minute)
+	if d = d.Truncate(time.Minute); d == 0 {
+		return "less than a minute"
+	}
 	if n := d / (24 * time.Hour); n > 0 {
 		return fmt.Sprintf("%dd%dh", n, (d%(24*time.Hour))/time.Hour)
 	}
