@@ -14,8 +14,14 @@ import (
 const maxWords = 256
 
 // say has somebody told in a goroutine, one after the other: the loop waits neither for
-// who reads nor for who knows the revision.
-func (d *Daemon) say(word func()) { d.words <- word }
+// who reads nor for who knows the revision. Without speak it is said at once.
+func (d *Daemon) say(word func()) {
+	if d.words == nil {
+		word()
+		return
+	}
+	d.words <- word
+}
 
 // speak tells until words is closed.
 func (d *Daemon) speak() (stop func()) {
