@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -113,7 +114,27 @@ const (
 )
 
 // startKnotd starts the server and waits until it serves the signed zone.
-func (b *bench) startKnotd(ctx context.Context, k *knot, apex string) (*knotd, error) {
+func (b *bench) startKnotd(ctx context.Context, k *knot, apex string) (d *knotd, err error) {
+	for range portTries { // the port of a moment ago may be somebody's for a moment
+		if d, err = b.tryKnotd(ctx, k, apex); err == nil || !strings.Contains(err.Error(), "address already in use") {
+			return d, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(portPause):
+		}
+	}
+	return nil, err
+}
+
+// Bounds of waiting for a port.
+const (
+	portTries = 10
+	portPause = 500 * time.Millisecond
+)
+
+func (b *bench) tryKnotd(ctx context.Context, k *knot, apex string) (*knotd, error) {
 	path, _ := find("knotd")
 	l, err := b.launch(ctx, filepath.Join(k.dir, "log"), path, "-c", k.conf)
 	if err != nil {
