@@ -160,7 +160,7 @@ func (d *Daemon) repeatAlarms() {
 	}
 	var tell []telling
 	for _, g := range a.gone {
-		if !g.old || now.Sub(d.started) >= settleIn {
+		if !g.old || d.clock() >= settleIn {
 			tell = append(tell, telling{"clear", g})
 		}
 	}
@@ -177,7 +177,7 @@ func (d *Daemon) repeatAlarms() {
 	}
 	a.busy = true
 	tree := s.tree
-	go func() {
+	d.telling.Go(func() {
 		ok := d.saveAlarms() // whoever asks for the status shall not wait for the command
 		for _, t := range tell {
 			if !a.ask(t.event, t.Alarm) {
@@ -197,7 +197,7 @@ func (d *Daemon) repeatAlarms() {
 		if a.busy = false; !ok {
 			a.again = time.Now().Add(alarmRetry)
 		}
-	}()
+	})
 }
 
 // ask notes that alarm-command is about to be told; not ok is what has changed since:

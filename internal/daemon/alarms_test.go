@@ -53,6 +53,11 @@ interval = "1s"
 		zone   = `zone":"example.org. code":"input-rejected`
 		source = `source":"certs code":"source-update`
 	)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("told %q", told())
+		}
+	})
 	tells := func(what string, n int, want ...string) {
 		t.Helper()
 		s.until(what, func() bool {

@@ -63,10 +63,13 @@ type Daemon struct {
 	beside    build.Beside
 	woken     woken
 	words     chan func() // of say
+	telling   sync.WaitGroup
 	asking    atomic.Bool // a revision
 	lastBeat  watch.Status
 	beatAt    time.Time
+	turned    time.Duration // of that beat
 	started   time.Time
+	clock     func() time.Duration // since the start, whatever is done to the calendar
 }
 
 // Run works until the context ends, and ends well then. Errors: another daemon has
@@ -78,13 +81,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.ledger.zones = map[zoneName]zoneFacts{}
 	d.woken.poke = make(chan struct{}, 1)
 	begun := time.Now()
-	d.beside.Wake, d.beside.Clock = d.woken.add, func() time.Duration { return time.Since(begun) }
+	d.clock = func() time.Duration { return time.Since(begun) }
+	d.beside.Wake, d.beside.Clock = d.woken.add, d.clock
 	loop := &watch.Loop{Load: d.load, Reload: d.Reload, Beat: d.beat, Alarm: d.alarm, Log: d.Log, Wall: d.Now}
 	ctx, d.end = context.WithCancel(ctx)
 	defer d.end()
 	d.stopPages = func() {}
 	defer func() { d.stopPages() }()
 	defer d.closeLock()
+	defer d.endTelling()
 	defer d.speak()()
 	go func() { // systemd waits for this word, not for the last build
 		<-ctx.Done()
@@ -94,6 +99,23 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return d.unloaded(err)
 	}
 	return d.refused
+}
+
+// lastWords is how long the end waits for alarm-command: what it was told and nobody
+// noted, the next daemon tells again.
+const lastWords = 3 * time.Second
+
+// endTelling waits for what is being told.
+func (d *Daemon) endTelling() {
+	ended := make(chan struct{})
+	go func() {
+		d.telling.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(lastWords):
+	}
 }
 
 // unloaded keeps the exit code of what load found.
@@ -247,7 +269,7 @@ func (d *Daemon) keepLock() {
 // beat tells the supervisor, the pages and the log that the loop turns.
 func (d *Daemon) beat(s watch.Status) {
 	d.mu.Lock()
-	d.lastBeat, d.beatAt = s, d.Now()
+	d.lastBeat, d.beatAt, d.turned = s, d.Now(), d.clock()
 	d.mu.Unlock()
 	d.keepLock()
 	d.Notify.beat(statusLine(s), d.Now())

@@ -57,7 +57,7 @@ func (d *Daemon) serve() (stop func(), err error) {
 // restart the daemon.
 func (d *Daemon) healthz(w http.ResponseWriter, _ *http.Request) {
 	d.mu.Lock()
-	age := d.Now().Sub(d.beatAt)
+	age := d.clock() - d.turned
 	began := !d.beatAt.IsZero()
 	d.mu.Unlock()
 	if !began || age > staleBeat {

@@ -155,14 +155,14 @@ func (d *Daemon) tellZones() {
 		return
 	}
 	t.busy = true
-	go func() {
+	d.telling.Go(func() {
 		ok := s.tellAll(words)
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if t.busy = false; !ok {
 			t.again = time.Now().Add(alarmRetry)
 		}
-	}()
+	})
 }
 
 // tellAll reports whether alarm-command took all words.
