@@ -18,13 +18,30 @@ import (
 // $INCLUDE are relative to the root of fsys, which must refuse those that no
 // fault may quote.
 func Load(fsys fs.FS, file string, apex domain.Name) (zone.Fragment, diag.List) {
+	return read(fsys, file, apex, nil, false)
+}
+
+// LoadAgain is Load, with the same result, for one who keeps what is read: of a large
+// file of which was is an earlier reading by LoadAgain, only the lines that changed
+// are read. was may be nil.
+func LoadAgain(fsys fs.FS, file string, apex domain.Name, was *zone.Fragment) (zone.Fragment, diag.List) {
+	return read(fsys, file, apex, was, true)
+}
+
+func read(fsys fs.FS, file string, apex domain.Name, was *zone.Fragment, hold bool) (zone.Fragment, diag.List) {
 	src, err := zone.ReadFile(fsys, file)
 	if err != nil {
 		var faults diag.List
 		faults.Errorf(diag.Pos{File: file}, "source-missing", apex.String(), "read the primary/ fragment: %s", zone.PathlessError(err))
 		return zone.Fragment{Name: file, TTL: -1, Incomplete: true}, faults
 	}
-	f, faults := zone.Parse(file, src, zone.ParseOptions{Apex: apex, Include: fsys, Generate: true})
+	o := zone.ParseOptions{Apex: apex, Include: fsys, Generate: true, Hold: hold}
+	if was != nil {
+		if f, ok := zone.ParseAgain(was, file, src, o); ok && f.Records.Filter(func(i int) bool { return f.Records.Type(i) != dns.TypeSOA }) == f.Records {
+			return f, nil
+		}
+	}
+	f, faults := zone.Parse(file, src, o)
 	all := f.Records
 	f.Records = all.Filter(func(i int) bool {
 		if all.Type(i) != dns.TypeSOA {

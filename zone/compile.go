@@ -44,13 +44,21 @@ func Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
 // fragment is incomplete: then what the present records do wrong is reported,
 // but not what may only be missing.
 func (r Rules) Compile(apex domain.Name, fragments ...Fragment) (*Zone, diag.List) {
-	return r.compile(apex, rangeMin, fragments...)
+	z, _, faults := r.compile(apex, rangeMin, nil, fragments...)
+	return z, faults
 }
 
-func (r Rules) compile(apex domain.Name, rangeMin int, fragments ...Fragment) (*Zone, diag.List) {
+// CompileAgain is Compile, with the same result, for a zone of which an earlier
+// compilation is kept: where a few lines of its host fragments changed (ParseAgain),
+// the records are not put into order again. It gives what to keep for the next
+// time. was may be nil.
+func (r Rules) CompileAgain(was *Host, apex domain.Name, fragments ...Fragment) (*Zone, *Host, diag.List) {
+	return r.compile(apex, rangeMin, was, fragments...)
+}
+
+func (r Rules) compile(apex domain.Name, rangeMin int, was *Host, fragments ...Fragment) (*Zone, *Host, diag.List) {
 	var faults diag.List
-	var sets []*rrset.Set
-	var guests []Fragment
+	var hosts, guests []Fragment
 	c := &checker{name: apex, apex: []byte(apex.Wire()), soa: -1, rules: r, rangeMin: rangeMin, faults: &faults}
 	fallback := int64(-1)
 	for i, f := range fragments {
@@ -66,30 +74,30 @@ func (r Rules) compile(apex domain.Name, rangeMin int, fragments ...Fragment) (*
 		}
 		c.incomplete = c.incomplete || f.Incomplete
 		if f.Records != nil {
-			sets = append(sets, f.Records)
+			hosts = append(hosts, f)
 		}
 	}
-	merged, err := rrset.Merge(sets...)
+	host, err := compileHost(was, hosts, fallback, &faults)
 	if err != nil {
 		faults.Errorf(diag.Pos{}, "too-large", apex.String(), "%s", err)
-		return nil, faults
+		return nil, nil, faults
 	}
-	c.s = normalize(merged.Sorted(), fallback, &faults)
+	c.s = host.records
 	c.errors()
 	z := &Zone{apex: apex, records: c.s, soa: c.soa}
 	if faults.HasErrors() || c.incomplete {
 		c.warnings()
-		return nil, faults
+		return nil, host, faults
 	}
 	if len(guests) > 0 {
 		if err := z.admit(r, guests, &faults); err != nil {
 			faults.Errorf(diag.Pos{}, "too-large", apex.String(), "%s", err)
-			return nil, faults
+			return nil, host, faults
 		}
 		c.s, c.soa = z.records, z.soa
 	}
 	c.warnings()
-	return z, faults
+	return z, host, faults
 }
 
 // normalize settles open TTLs, gives each RRset one TTL (the lowest; RFC 2181
@@ -201,7 +209,7 @@ func MadeBySigner(typ uint16) bool {
 
 // admit adds the guests that fit, in their order.
 func (z *Zone) admit(r Rules, guests []Fragment, faults *diag.List) error {
-	sets := []*rrset.Set{z.records}
+	var sets []*rrset.Set
 	sizes := make(map[string]int) // of the RRsets that guests touch
 	for _, g := range guests {
 		why, i := z.refuses(r, g)
@@ -217,7 +225,7 @@ func (z *Zone) admit(r Rules, guests []Fragment, faults *diag.List) error {
 			faults.Warnf(g.Records.Pos(i), "guest-dropped", g.Records.Name(i).String(), "the file is left out: %s", why)
 		}
 	}
-	if len(sets) == 1 {
+	if len(sets) == 0 {
 		return nil
 	}
 	merged, err := rrset.Merge(sets...)
@@ -225,10 +233,24 @@ func (z *Zone) admit(r Rules, guests []Fragment, faults *diag.List) error {
 		return err
 	}
 	var quiet diag.List // a guest that repeats a record is no fault
-	z.records = normalize(merged.Sorted(), -1, &quiet)
+	add := normalize(merged.Sorted(), -1, &quiet)
+	records, _, err := z.records.Edited(rrset.Edit{Add: add.Filter(func(i int) bool { return !z.has(add, i) })})
+	if err != nil {
+		return err
+	}
+	z.records = records
 	lo, _ := z.records.FindRRset([]byte(z.apex.Wire()), dns.TypeSOA)
 	z.soa = lo
 	return nil
+}
+
+// has reports whether the zone has record i of a set, whatever its TTL.
+func (z *Zone) has(s *rrset.Set, i int) bool {
+	lo, hi := z.records.FindRRset(s.Owner(i), s.Type(i))
+	for lo < hi && !bytes.Equal(z.records.Rdata(lo), s.Rdata(i)) {
+		lo++
+	}
+	return lo < hi
 }
 
 // outgrown says which record of a guest would make its RRset too large for a

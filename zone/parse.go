@@ -36,6 +36,9 @@ type Fragment struct {
 	// Incomplete says that records are missing, because they had faults. Such
 	// a fragment makes no zone; what is there is checked all the same.
 	Incomplete bool
+
+	held *held // for ParseAgain; nil where it would be of no use
+	edit *edit // how the records came about from earlier ones; nil when that is unknown
 }
 
 // Source is one file that was read and the SHA-256 of what it held.
@@ -50,6 +53,7 @@ type ParseOptions struct {
 	Include  fs.FS // $INCLUDE reads from it; nil refuses $INCLUDE
 	Generate bool  // $GENERATE is allowed
 	DNSSEC   bool  // RRSIG, NSEC, NSEC3 and NSEC3PARAM are allowed: a signed zone is read back
+	Hold     bool  // the text of a large file is kept, for ParseAgain
 }
 
 // Parse reads src, the text of the master file named file (RFC 1035 §5). The
@@ -63,9 +67,13 @@ func Parse(file string, src []byte, o ParseOptions) (Fragment, diag.List) {
 func parse(file string, src []byte, o ParseOptions, shardMin int) (Fragment, diag.List) {
 	p := &parser{o: o, apex: []byte(o.Apex.Wire()), shardMin: shardMin, ttl: -1}
 	p.file(file, src, o.Apex, 0)
-	return Fragment{
+	f := Fragment{
 		Name: file, Records: p.records.Set(), TTL: p.ttl, Files: p.sources, Incomplete: p.faults.HasErrors(),
-	}, p.faults
+	}
+	if len(p.sources) == 1 && len(p.faults) == 0 {
+		f.held = p.held
+	}
+	return f, p.faults
 }
 
 // ReadFile reads one whole file of a tree, refusing what is not a regular file.
@@ -118,6 +126,7 @@ type parser struct {
 	rdata     []byte // scratch
 	generated int
 	flooded   bool // with files
+	held      *held
 }
 
 // reader is the state of one file (RFC 1035 §5.1: origin and last owner).
@@ -152,6 +161,7 @@ func (p *parser) file(name string, src []byte, origin domain.Name, depth int) {
 	if head, ok := r.directives(); ok {
 		r.readBefore(head)
 		if r.readShards() {
+			r.hold(head)
 			return
 		}
 	}

@@ -55,14 +55,14 @@ func TestRanges(t *testing.T) {
 		text := randomZone(r, 1+r.IntN(120))
 		f, _ := Parse("host", []byte(text), ParseOptions{Apex: apex})
 		f.Incomplete = seed%4 == 0
-		want, whole := rules.compile(apex, 1<<30, f)
+		want, _, whole := rules.compile(apex, 1<<30, nil, f)
 		for _, d := range whole {
 			seen[d.Code] = true
 		}
 		for _, cores := range []int{1, 2, 7} {
 			func() {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
-				got, faults := rules.compile(apex, 1+r.IntN(10), f)
+				got, _, faults := rules.compile(apex, 1+r.IntN(10), nil, f)
 				sameFaults(t, faults, whole)
 				if (got == nil) != (want == nil) || got != nil && !Equal(got, want) {
 					t.Fatalf("seed %d on %d cores: another zone", seed, cores)

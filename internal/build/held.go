@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"zonebuild/internal/config"
+	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
 	"zonebuild/primary"
 	"zonebuild/soa"
@@ -88,7 +89,7 @@ func (c *challenges) expires(apex domain.Name) (first time.Time) {
 // Options.Held reads none of the sources.
 func (t *Tree) Keep() {
 	t.kept = map[domain.Name]*sources{}
-	t.holding = &holding{zones: map[domain.Name]heldZone{}}
+	t.holding = &holding{zones: map[domain.Name]heldZone{}, hosts: map[domain.Name]*zone.Host{}}
 }
 
 // reopen opens the tree's directory again: another may stand there since, such as
@@ -107,7 +108,7 @@ func (t *Tree) reopen() error {
 // hostSources are the fragments in soa/ and primary/, read or kept.
 func (t *Tree) hostSources(z *config.Zone) *sources {
 	if t.kept == nil {
-		return t.readHost(z)
+		return t.readHost(z, nil)
 	}
 	t.keptMu.Lock()
 	k := t.kept[z.Name]
@@ -118,7 +119,7 @@ func (t *Tree) hostSources(z *config.Zone) *sources {
 		return &sources{absent: true}
 	case t.held, looked, k != nil && t.same(k):
 	default:
-		fresh := t.readWhole(z)
+		fresh := t.readWhole(z, k)
 		switch {
 		case fresh == nil && k == nil:
 			return &sources{absent: true}
@@ -142,8 +143,8 @@ const wholeTries = 3
 // there once more behind it, and nobody has begun to change the checkout meanwhile. nil
 // when that does not come about: then it is half of a revision, and its change is news
 // to come.
-func (t *Tree) readWhole(z *config.Zone) *sources {
-	was := t.readHost(z)
+func (t *Tree) readWhole(z *config.Zone, kept *sources) *sources {
+	was := t.readHost(z, kept)
 	for range wholeTries {
 		if t.moving != nil && t.moving() {
 			return nil
@@ -151,7 +152,7 @@ func (t *Tree) readWhole(z *config.Zone) *sources {
 		if t.same(was) {
 			return was
 		}
-		again := t.readHost(z)
+		again := t.readHost(z, was)
 		if was.faults.HasErrors() && faultDigest(again.faults) == faultDigest(was.faults) && (t.moving == nil || !t.moving()) {
 			return again // it is the author's fault, not one of the moment
 		}
@@ -165,10 +166,13 @@ func (t *Tree) same(k *sources) bool {
 	if k.faults.HasErrors() {
 		return false // it may be one of a file that could not be read
 	}
-	for _, f := range k.files() {
-		src, err := zone.ReadFile(t.files, f.Name)
-		if err != nil || sha256.Sum256(src) != f.Digest {
-			return false
+	for i := range k.fragments {
+		f := &k.fragments[i]
+		for _, file := range f.Files {
+			src, err := zone.ReadFile(t.files, file.Name)
+			if err != nil || !f.Holds(src) && sha256.Sum256(src) != file.Digest {
+				return false
+			}
 		}
 	}
 	return true
@@ -181,21 +185,35 @@ func (s *sources) files() (out []zone.Source) {
 	return out
 }
 
-// readHost reads and parses the fragments in soa/ and primary/.
-func (t *Tree) readHost(z *config.Zone) *sources {
+// readHost reads and parses the fragments in soa/ and primary/. Of large ones that
+// were kept it parses what changed.
+func (t *Tree) readHost(z *config.Zone, kept *sources) *sources {
 	s := &sources{}
 	f, faults := soa.Load(t.files, z.SOA, z.Name)
 	s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
 	s.hostRecords = recordsOf(f)
 	primaryRecords := 0
 	for _, file := range z.Primary {
-		f, faults := primary.Load(t.files, file, z.Name)
+		f, faults := t.loadPrimary(z, file, kept)
 		s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
 		primaryRecords += recordsOf(f)
 	}
 	s.hostRecords += primaryRecords
 	s.primaryEmpty = len(z.Primary) > 0 && primaryRecords == 0 && !s.faults.HasErrors()
 	return s
+}
+
+func (t *Tree) loadPrimary(z *config.Zone, file string, kept *sources) (zone.Fragment, diag.List) {
+	if t.kept == nil {
+		return primary.Load(t.files, file, z.Name)
+	}
+	var was *zone.Fragment
+	if kept != nil {
+		if i := slices.IndexFunc(kept.fragments, func(f zone.Fragment) bool { return f.Name == file && f.Held() }); i >= 0 {
+			was = &kept.fragments[i]
+		}
+	}
+	return primary.LoadAgain(t.files, file, z.Name, was)
 }
 
 // KeepOf takes over what another opening of the same tree has kept, of zones that are

@@ -3,6 +3,7 @@ package build
 import (
 	"crypto/sha256"
 	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -10,6 +11,7 @@ import (
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/verify"
+	"zonebuild/zone"
 )
 
 // holdFrom is the size of a published file, in octets, from which on a tree that
@@ -21,6 +23,32 @@ const holdFrom = 1 << 20
 type holding struct {
 	mu    sync.Mutex
 	zones map[domain.Name]heldZone
+	hosts map[domain.Name]*zone.Host // what the large fragments of a zone were compiled to
+}
+
+// host gives what the host fragments of a zone were compiled to, nil when nothing is
+// held.
+func (h *holding) host(apex domain.Name) *zone.Host {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.hosts[apex]
+}
+
+// rememberHost holds what was compiled of large fragments.
+func (h *holding) rememberHost(apex domain.Name, is *zone.Host, of []zone.Fragment) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if is == nil || !slices.ContainsFunc(of, func(f zone.Fragment) bool { return f.Held() }) {
+		delete(h.hosts, apex)
+		return
+	}
+	h.hosts[apex] = is
 }
 
 // heldZone is a published file as this process read or wrote it. It is the file
@@ -88,4 +116,5 @@ func (h *holding) forget(has func(domain.Name) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	maps.DeleteFunc(h.zones, func(apex domain.Name, _ heldZone) bool { return !has(apex) })
+	maps.DeleteFunc(h.hosts, func(apex domain.Name, _ *zone.Host) bool { return !has(apex) })
 }

@@ -129,7 +129,8 @@ func (t *Tree) compileSources(z *config.Zone, src *sources) (*zone.Zone, diag.Li
 	if src.absent {
 		return nil, nil
 	}
-	compiled, faults := t.rulesOf(&z.Policy).Compile(z.Name, src.fragments...)
+	compiled, host, faults := t.rulesOf(&z.Policy).CompileAgain(t.holding.host(z.Name), z.Name, src.fragments...)
+	t.holding.rememberHost(z.Name, host, src.fragments)
 	if src.faults.HasErrors() {
 		compiled = nil
 	}

@@ -70,7 +70,7 @@ func (s *Set) adopt(t *Set) error {
 // Edit gives a copy of the index of s in which every record may be changed or
 // dropped: f returns the TTL to use and whether to keep record i.
 func (s *Set) Edit(f func(i int) (ttl uint32, keep bool)) *Set {
-	out := &Set{chunks: s.chunks, files: s.files, index: make([]entry, 0, len(s.index)), sorted: s.sorted}
+	out := &Set{chunks: s.chunks, files: s.files, index: make([]entry, 0, len(s.index)), sorted: s.sorted, patches: s.patches}
 	for i, e := range s.index {
 		ttl, keep := f(i)
 		if !keep {
@@ -92,7 +92,7 @@ func (s *Set) Filter(keep func(i int) bool) *Set {
 	if i == len(s.index) {
 		return s
 	}
-	out := &Set{chunks: s.chunks, files: s.files, index: slices.Clone(s.index[:i]), sorted: s.sorted}
+	out := &Set{chunks: s.chunks, files: s.files, index: slices.Clone(s.index[:i]), sorted: s.sorted, patches: s.patches}
 	for i++; i < len(s.index); i++ {
 		if keep(i) {
 			out.index = append(out.index, s.index[i])
@@ -104,7 +104,7 @@ func (s *Set) Filter(keep func(i int) bool) *Set {
 // WithRdata gives a copy of s in which record i has other rdata. The other
 // records share their bytes with s.
 func (s *Set) WithRdata(i int, rdata []byte) (*Set, error) {
-	out := &Set{files: s.files, index: slices.Clone(s.index), chunks: slices.Clone(s.chunks), sorted: s.sorted}
+	out := &Set{files: s.files, index: slices.Clone(s.index), chunks: slices.Clone(s.chunks), sorted: s.sorted, patches: s.patches}
 	if n := len(out.chunks); n > 0 {
 		last := out.chunks[n-1]
 		out.chunks[n-1] = last[:len(last):len(last)]

@@ -63,6 +63,8 @@ type Set struct {
 	files  []string
 	index  []entry
 	sorted bool // by Sorted: then records of one owner share its bytes
+
+	patches int // how often it was changed by pieces since all of it was made
 }
 
 // Builder collects records for a Set. The zero value is ready to use.
@@ -173,6 +175,9 @@ func (s *Set) bytes(r ref, n int) []byte {
 
 // Len is the number of records.
 func (s *Set) Len() int { return len(s.index) }
+
+// Files is the number of files that positions may name.
+func (s *Set) Files() int { return len(s.files) }
 
 // Owner is the owner of record i in lower-case wire form. The caller must not
 // change it.

@@ -46,7 +46,7 @@ func (s *Set) sortedIn(n int) *Set {
 			}
 		}
 	}
-	out := &Set{chunks: s.chunks, files: s.files, index: make([]entry, len(s.index)), sorted: true}
+	out := &Set{chunks: s.chunks, files: s.files, index: make([]entry, len(s.index)), sorted: true, patches: s.patches}
 	beside(n, func(k int) {
 		s.merge(out.index[starts[k]:starts[k]:starts[k+1]], parts, cuts[k], cuts[k+1])
 	})
