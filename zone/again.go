@@ -69,7 +69,7 @@ func ParseAgain(prev *Fragment, file string, src []byte, o ParseOptions) (f Frag
 		return f, false
 	}
 	mid := p.records.Set()
-	records, err := prev.Records.Splice(w.lo, w.hi, mid, w.lines)
+	records, err := prev.Records.Splice(mid, w.lines, rrset.Piece{Lo: w.lo, Hi: w.hi, To: mid.Len()})
 	if err != nil {
 		return f, false
 	}

@@ -27,8 +27,9 @@ type Node struct {
 // their standing).
 func (z *Zone) Nodes() iter.Seq[Node] { return z.NodesIn(0, z.records.Len()) }
 
-// NodesIn walks those of the records from lo to hi. Record lo has to be one of
-// Parts, or 0; hi likewise, or the number of records.
+// NodesIn walks those of the records from lo to hi. Record lo has to be the first of an
+// owner that is not below a delegation, or 0; hi the first of another owner, or the
+// number of records.
 func (z *Zone) NodesIn(lo, hi int) iter.Seq[Node] {
 	return func(yield func(Node) bool) {
 		s := z.records
@@ -59,7 +60,7 @@ func (z *Zone) Parts(n int) []int {
 	parts := []int{0}
 	for k := 1; k < n; k++ {
 		at := s.Len() / n * k
-		for at < s.Len() && (at == 0 || s.SameOwner(at, at-1) || z.isBelow(s.Name(at))) {
+		for at < s.Len() && (at == 0 || s.SameOwner(at, at-1) || z.IsBelowCut(s.Name(at))) {
 			at++
 		}
 		if at < s.Len() && at > parts[len(parts)-1] {
@@ -69,7 +70,8 @@ func (z *Zone) Parts(n int) []int {
 	return parts
 }
 
-func (z *Zone) isBelow(name domain.Name) bool {
+// IsBelowCut reports whether a name of the zone is below one of its delegations.
+func (z *Zone) IsBelowCut(name domain.Name) bool {
 	for n := name; n != z.apex; {
 		if n = n.Parent(); n == z.apex {
 			break

@@ -18,7 +18,11 @@ import (
 // AppendRecord appends one line: owner, TTL, class, type and rdata, separated
 // by tabs, nothing left to defaults. It is the only form the project writes.
 func AppendRecord(dst, owner []byte, ttl uint32, typ uint16, rdata []byte) []byte {
-	dst = domain.AppendPresentation(dst, owner)
+	return AppendRest(domain.AppendPresentation(dst, owner), ttl, typ, rdata)
+}
+
+// AppendRest appends what AppendRecord does behind the owner.
+func AppendRest(dst []byte, ttl uint32, typ uint16, rdata []byte) []byte {
 	dst = append(dst, '\t')
 	dst = strconv.AppendUint(dst, uint64(ttl), 10)
 	dst = append(dst, "\tIN\t"...)
@@ -32,6 +36,12 @@ func AppendRecord(dst, owner []byte, ttl uint32, typ uint16, rdata []byte) []byt
 // back gives the same octets, by RFC 3597's generic form where nothing better
 // does.
 func AppendRdata(dst []byte, typ uint16, rdata []byte) []byte {
+	switch { // most records of most zones
+	case typ == dns.TypeA && len(rdata) == 4:
+		return netip.AddrFrom4([4]byte(rdata)).AppendTo(dst)
+	case typ == dns.TypeAAAA && len(rdata) == 16:
+		return netip.AddrFrom16([16]byte(rdata)).AppendTo(dst)
+	}
 	start := len(dst)
 	if fields := layout(typ); fields != "" {
 		ok := walkFields(fields, rdata, func(kind byte, field []byte) {

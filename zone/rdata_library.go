@@ -53,6 +53,16 @@ func TypeByName(text []byte) (uint16, bool) {
 
 // TypeName is the mnemonic of a type, or TYPEnnn.
 func TypeName(typ uint16) string {
+	switch typ { // what a zone is full of
+	case dns.TypeA:
+		return "A"
+	case dns.TypeAAAA:
+		return "AAAA"
+	case dns.TypeNSEC:
+		return "NSEC"
+	case dns.TypeRRSIG:
+		return "RRSIG"
+	}
 	if s, ok := dns.TypeToString[typ]; ok {
 		return s
 	}

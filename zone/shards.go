@@ -17,14 +17,27 @@ const shardMin = 128 << 10
 // shardsPerCore levels out that not all shards are equally dear.
 const shardsPerCore = 2
 
+// Digest is the SHA-256 of the text of a file. It is made piece by piece: while one is,
+// the other cores must stand still for the garbage collector.
+func Digest(src []byte) [sha256.Size]byte {
+	const piece = 256 << 10
+	h := sha256.New()
+	for len(src) > 0 {
+		n := min(len(src), piece)
+		h.Write(src[:n])
+		src = src[n:]
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
 // digest gives the SHA-256 of a file. That of a large one is made meanwhile.
 func (p *parser) digest(src []byte) func() [sha256.Size]byte {
 	if len(src) < 2*p.shardMin || runtime.GOMAXPROCS(0) < 2 {
-		sum := sha256.Sum256(src)
+		sum := Digest(src)
 		return func() [sha256.Size]byte { return sum }
 	}
 	done := make(chan [sha256.Size]byte, 1)
-	go func() { done <- sha256.Sum256(src) }()
+	go func() { done <- Digest(src) }()
 	return func() [sha256.Size]byte { return <-done }
 }
 

@@ -1,8 +1,9 @@
 package zone
 
 import (
-	"bufio"
 	"io"
+
+	"github.com/miekg/dns"
 
 	"zonebuild/internal/rrset"
 )
@@ -10,27 +11,26 @@ import (
 // WriteTo writes the zone as a master file: the SOA first, then canonical
 // order, one record a line, each with owner, TTL and class.
 func (z *Zone) WriteTo(w io.Writer) (int64, error) {
-	b := bufio.NewWriterSize(w, 64<<10)
-	var line []byte
+	const room = 64 << 10
+	b := make([]byte, 0, room+2*dns.MaxMsgSize)
 	var n int64
-	write := func(i int) error {
-		line = AppendRecordOf(line[:0], z.records, i)
-		n += int64(len(line))
-		_, err := b.Write(line)
+	flush := func() error {
+		k, err := w.Write(b)
+		n, b = n+int64(k), b[:0]
 		return err
 	}
-	if err := write(z.soa); err != nil {
-		return n, err
-	}
+	b = AppendRecordOf(b, z.records, z.soa)
 	for i := range z.records.Len() {
 		if i == z.soa {
 			continue
 		}
-		if err := write(i); err != nil {
-			return n, err
+		if b = AppendRecordOf(b, z.records, i); len(b) >= room {
+			if err := flush(); err != nil {
+				return n, err
+			}
 		}
 	}
-	return n, b.Flush()
+	return n, flush()
 }
 
 // AppendRecordOf is AppendRecord for record i of s.

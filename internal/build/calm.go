@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -63,34 +64,39 @@ func (p *pass) findHush() {
 // passes: a zone of which prepare would find nothing new and finish would write
 // nothing is passed over, without its lock. That was true at an instant of this
 // pass, whoever else is at work: a publish changes the file and then the state, and
-// what does not fit together, or is odd in any way, is for those who hold the lock.
-func (p *pass) calm(z *config.Zone) (r Result, ok bool) {
+// what does not fit together, or is odd in any way, is for those who hold the lock. They
+// get the digest of the input if it was made.
+func (p *pass) calm(z *config.Zone) (r Result, quick *[sha256.Size]byte, ok bool) {
 	t := p.tree
 	if p.hush.none || p.hush.loud[z.Name] || z.Policy.Sign == config.SignExternal || t.Config.Find(z.Name) == nil {
-		return r, false
+		return r, nil, false
 	}
 	buf := p.buffers.Get().(*[]byte)
 	defer p.buffers.Put(buf)
 	s, stateID, ok := t.calmState(z.Name, *buf)
 	if !ok || s.Hosts != p.hush.hosts[z.Name] || p.o.NewZone && !s.Signed && z.Policy.Signed() {
-		return r, false
+		return r, nil, false
 	}
 	signed := filepath.Join(t.Config.Paths.Signed, z.Name.FileName())
 	head, ok := glance(signed, *buf)
 	if !ok || s.Signed && s.Oldest.IsZero() && !head.header.Next.IsZero() {
-		return r, false
+		return r, nil, false
 	}
 	if !lockable(t.lockPath(z.Name)) { // else a tree in which nothing can be locked is told of too late
-		return r, false
+		return r, nil, false
 	}
 	j := &job{z: z, state: s, now: p.o.Now, head: head}
-	if quick, ok := t.quickInput(z, *buf); !ok || !p.upToDate(j, quick) || !t.keptGood(j) {
-		return r, false
+	digest, ok := t.quickInput(z, *buf)
+	if !ok {
+		return r, nil, false
+	}
+	if !p.upToDate(j, digest) || !t.keptGood(j) {
+		return r, &digest, false
 	}
 	r = Result{Zone: z.Name, Action: Unchanged, Serial: head.serial, Next: head.header.Next, Confirmed: true}
 	r.After = t.afterOf(z.Name, head, s)
 	r.After.Files = []FileAfter{{t.statePath(z.Name), stateID}, {t.tlsaPath(z.Name), FileID{}}, {signed, head.id}}
-	return r, true
+	return r, nil, true
 }
 
 // lockable reports whether there is a lock file.

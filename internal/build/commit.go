@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -41,6 +42,8 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 	j.state.clear("keys")
 	if made.reasons == nil {
 		j.adopt(p.tree)
+		j.res.Serial, j.res.Next = j.head.serial, made.next
+		j.res.Confirmed, j.reload = j.state.Confirmed, !j.state.Confirmed || !p.tree.keptGood(j)
 		if was == "" {
 			j.res.Action = Unchanged
 			j.state.SameInput = hex.EncodeToString(j.input[:])
@@ -55,8 +58,6 @@ func (p *pass) publish(ctx context.Context, j *job, candidate *zone.Zone) {
 			j.state.Accepted = j.faults
 			j.state.clear("build-failed")
 		}
-		j.res.Serial, j.res.Next = j.head.serial, made.next
-		j.res.Confirmed, j.reload = j.state.Confirmed, !j.state.Confirmed || !p.tree.keptGood(j)
 		return
 	}
 	j.res.Reasons, j.res.NewSigs, j.res.KeptSigs = made.reasons, made.new, made.kept
@@ -269,10 +270,14 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 	}
 	external := j.external()
 	unsigned := func() error { return nil }
-	if whole := z; j.held == "" && !external { // z is let go of while it is written
-		unsigned = aside(func() error { return t.writeUnsigned(whole) })
+	if whole := z; j.held == "" && !external {
+		unsigned = sync.OnceValue(func() error { return t.writeUnsigned(whole) })
 	}
-	defer unsigned() // nobody else may write there while it is not done
+	follows := s != nil && (j.prevOK || t.holding != nil) // it will be compared, or held
+	if !follows {                                         // z is let go of while it is written
+		unsigned = aside(unsigned)
+		defer unsigned() // nobody else may write there while it is not done
+	}
 	name := j.z.Name.FileName()
 	dir := t.Config.Paths.Signed
 	if external {
@@ -289,8 +294,26 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 		s.Hold()
 	}
 	disk := &slowWriter{Writer: staged, clock: p.clock}
-	if err := writeBody(disk, body); err != nil {
+	var to io.Writer = disk
+	var back *readBehind
+	if follows {
+		expect := 0
+		if j.prevOK {
+			expect = len(j.prev.Data()) + 1<<16
+		}
+		if back, err = newReadBehind(disk, staged.Path(), expect); err != nil {
+			return err
+		}
+		defer back.end()
+		to = back
+	}
+	if err := writeBody(to, body); err != nil {
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
+	}
+	flushed := func() error { return nil }
+	if back != nil && back.written >= holdFrom { // the disk works while the verifier does
+		flushed = aside(staged.Sync)
+		defer flushed()
 	}
 	p.tookFor(StageSign, p.clock()-begun-disk.took)
 	var ledger *verify.Ledger
@@ -306,7 +329,7 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 		runtime.GC() // the verifier takes the room of the signer
 	}
 	begun = p.clock()
-	v, err := p.verify(j, staged.Path(), ledger, signed)
+	v, err := p.verify(j, staged.Path(), back, ledger, signed)
 	if err != nil {
 		return err
 	}
@@ -319,13 +342,18 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 	if err := p.o.Server.Check(ctx, j.z.Name, staged.Path()); err != nil {
 		return fmt.Errorf("check %s: %w", j.z.Name, err)
 	}
-	if err := unsigned(); err != nil {
-		return err
+	if !follows {
+		if err := unsigned(); err != nil {
+			return err
+		}
 	}
 	if err := t.rememberSerial(j, serial); err != nil {
 		return err
 	}
 	begun = p.clock()
+	if err := flushed(); err != nil {
+		return err
+	}
 	if err := staged.Commit(time.Time{}); err != nil {
 		return err
 	}
@@ -337,7 +365,13 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 			return err
 		}
 	}
+	if follows { // the signed zone was in more of a hurry
+		err = unsigned()
+	}
 	j.afterCommit(serial, header, t)
+	if err != nil {
+		j.state.Unsigned = FileID{Size: -1} // none is: the next pass writes it again
+	}
 	j.state.Boxed = boxed
 	j.rememberTLSA(tlsa)
 	if external {
@@ -347,7 +381,7 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 		}
 		j.state.Awaited = &awaited
 	}
-	return nil
+	return err
 }
 
 // Committed is the message of the log, at debug, when a zone stands in signed/.

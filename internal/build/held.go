@@ -1,7 +1,6 @@
 package build
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"maps"
 	"os"
@@ -170,7 +169,7 @@ func (t *Tree) same(k *sources) bool {
 		f := &k.fragments[i]
 		for _, file := range f.Files {
 			src, err := zone.ReadFile(t.files, file.Name)
-			if err != nil || !f.Holds(src) && sha256.Sum256(src) != file.Digest {
+			if err != nil || f.Held() && !f.Holds(src) || !f.Held() && zone.Digest(src) != file.Digest {
 				return false
 			}
 		}
@@ -189,18 +188,31 @@ func (s *sources) files() (out []zone.Source) {
 // were kept it parses what changed.
 func (t *Tree) readHost(z *config.Zone, kept *sources) *sources {
 	s := &sources{}
-	f, faults := soa.Load(t.files, z.SOA, z.Name)
-	s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
-	s.hostRecords = recordsOf(f)
+	take := func(f zone.Fragment, faults diag.List) int {
+		s.fragments, s.faults = append(s.fragments, kept.again(f)), append(s.faults, faults...)
+		return recordsOf(f)
+	}
+	s.hostRecords = take(soa.Load(t.files, z.SOA, z.Name))
 	primaryRecords := 0
 	for _, file := range z.Primary {
-		f, faults := t.loadPrimary(z, file, kept)
-		s.fragments, s.faults = append(s.fragments, f), append(s.faults, faults...)
-		primaryRecords += recordsOf(f)
+		primaryRecords += take(t.loadPrimary(z, file, kept))
 	}
 	s.hostRecords += primaryRecords
 	s.primaryEmpty = len(z.Primary) > 0 && primaryRecords == 0 && !s.faults.HasErrors()
 	return s
+}
+
+// again gives the fragment that is kept if it was made of the same files: so it is known
+// to be the same.
+func (s *sources) again(f zone.Fragment) zone.Fragment {
+	if s == nil {
+		return f
+	}
+	i := slices.IndexFunc(s.fragments, func(k zone.Fragment) bool { return k.Name == f.Name && slices.Equal(k.Files, f.Files) })
+	if i < 0 || len(f.Files) == 0 {
+		return f
+	}
+	return s.fragments[i]
 }
 
 func (t *Tree) loadPrimary(z *config.Zone, file string, kept *sources) (zone.Fragment, diag.List) {

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -209,8 +210,9 @@ func (t *Tree) choose(names []domain.Name) ([]*config.Zone, error) {
 func (p *pass) batch(zones []*config.Zone) []Result {
 	out := make([]Result, len(zones))
 	calm := make([]bool, len(zones))
+	quick := make([]*[sha256.Size]byte, len(zones))
 	p.tree.openSources(zones)
-	sideBySide(len(zones), runtime.GOMAXPROCS(0), func(i int) { out[i], calm[i] = p.calm(zones[i]) })
+	sideBySide(len(zones), runtime.GOMAXPROCS(0), func(i int) { out[i], quick[i], calm[i] = p.calm(zones[i]) })
 	p.tree.closeSources()
 	var order []int
 	for i := range zones {
@@ -231,6 +233,7 @@ func (p *pass) batch(zones []*config.Zone) []Result {
 	}
 	for at, i := range order {
 		jobs[at] = p.start(zones[i])
+		jobs[at].quick = quick[i]
 		if jobs[at].lock != nil || p.o.DryRun {
 			started <- jobs[at]
 		}

@@ -187,7 +187,7 @@ func (t *Tree) quickInput(z *config.Zone, buf []byte) (digest [sha256.Size]byte,
 		if err != nil || bytes.IndexByte(src, '$') >= 0 && primary.HasInclude(src) {
 			return false
 		}
-		files = append(files, zone.Source{Name: name, Digest: sha256.Sum256(src)})
+		files = append(files, zone.Source{Name: name, Digest: zone.Digest(src)})
 		return true
 	}
 	if !file(z.SOA) {

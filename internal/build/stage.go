@@ -52,35 +52,28 @@ type verified struct {
 	trusted *verify.Trusted       // that, as the verifier has it, if it knows
 }
 
-// verify reads the staged bytes back with the independent verifier. Where there is
-// a file that they follow, or this process will hold them, they are read into
-// memory; of what follows another, only the change is verified if it can be.
-func (p *pass) verify(j *job, path string, ledger *verify.Ledger, signed bool) (v verified, err error) {
+// verify reads the staged bytes back with the independent verifier. Those of back were
+// read into memory already; of what follows another file, only the change is verified
+// if it can be.
+func (p *pass) verify(j *job, path string, back *readBehind, ledger *verify.Ledger, signed bool) (v verified, err error) {
 	o := verify.Options{Apex: j.z.Name, Now: j.now, Ledger: ledger, AllowUnsigned: !signed, Progress: p.progress(j, StageVerify)}
 	if o.Mode, err = verify.ParseMode(j.z.Policy.VerifySignatures); err != nil {
 		return v, err
 	}
 	var faults diag.List
-	if signed && (j.prevOK || p.tree.holding != nil) {
-		if v.data, _, err = durable.ReadFile(path, maxPublished); err != nil {
+	if back != nil {
+		if v.data, v.body, err = back.end(); err != nil {
 			return v, err
 		}
-		digest := aside(func() error {
-			v.body = blake2b.Sum256(v.data[headerLen:])
-			return nil
-		})
-		defer digest()
 		if o.Trusted = j.trusted; o.Trusted == nil && j.prevOK {
 			o.Trusted = verify.Trust(j.prev.Data())
 		}
 		var ok bool
 		if v.trusted, ok = verify.Change(v.data, o); ok {
-			digest()
 			return v, nil
 		}
 		v.trusted = nil
 		_, faults = verify.Bytes(path, v.data, o)
-		digest()
 	} else {
 		digest := aside(func() (err error) {
 			v.body, err = bodyDigest(path)

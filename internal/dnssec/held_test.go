@@ -146,7 +146,7 @@ func never([]byte, uint16) bool { return false }
 func samePrevious(t *testing.T, a, b *Previous) {
 	t.Helper()
 	x, y := *a, *b
-	x.layout, y.layout, x.parsed, y.parsed, x.top, y.top = nil, nil, nil, nil, nil, nil
+	x.layout, y.layout, x.parsed, y.parsed, x.top, y.top, x.kinds, y.kinds = nil, nil, nil, nil, nil, nil, nil, nil
 	if !reflect.DeepEqual(x, y) {
 		x.data, y.data = nil, nil
 		t.Fatalf("held %+v\nread %+v", x, y)

@@ -90,6 +90,7 @@ type layer struct {
 	lo, hi int // the records of the zone
 
 	c *cursor     // in the text of the previous zone
+	q quick       // likewise
 	h *heldCursor // in its layout; nil when that is of no use
 
 	items          []item
@@ -111,6 +112,7 @@ func (l *layer) layOut() {
 	s := p.zone.Records()
 	denial := 0
 	l.c, l.h = newCursor(p.prev), newHeldCursor(p)
+	l.q.c = l.c
 	if l.lo > 0 {
 		first := s.Owner(l.lo)
 		l.c.jump(first)
@@ -169,6 +171,8 @@ func (l *layer) layOut() {
 func (l *layer) seek(owner []byte) {
 	if l.h != nil {
 		l.h.seek(owner)
+	} else {
+		l.q.seek(owner)
 	}
 }
 
@@ -178,7 +182,7 @@ func (l *layer) add(from uint8, lo, hi int, signed bool) (same bool) {
 	p := l.p
 	it := item{lo: int32(lo), hi: int32(hi), slot: -1, from: from}
 	s := p.set(from)
-	if l.h != nil && l.addHeld(it, s, signed) {
+	if l.h != nil && l.addHeld(it, s, signed) || l.h == nil && signed && l.addQuick(it, s) {
 		return true
 	}
 	l.c.seek(s.Owner(lo))
@@ -239,6 +243,21 @@ func (l *layer) addHeld(it item, s *rrset.Set, signed bool) bool {
 			l.slots, l.expires = append(l.slots, at.from), append(l.expires, e)
 			l.account(e, false)
 		}
+	}
+	l.append(it, at)
+	return true
+}
+
+// addQuick is add for a signed RRset whose lines are those that come next.
+func (l *layer) addQuick(it item, s *rrset.Set) bool {
+	first := len(l.slots)
+	at, slots, expires, ok := l.q.same(l.p, s, int(it.lo), int(it.hi), l.p.signers(it), l.slots, l.expires)
+	if !ok {
+		return false
+	}
+	it.slot, l.slots, l.expires = int32(first), slots, expires
+	for _, e := range expires[first:] {
+		l.account(e, false)
 	}
 	l.append(it, at)
 	return true

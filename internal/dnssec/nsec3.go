@@ -85,7 +85,7 @@ func (p *Plan) hashNames(hashOf hashFunc, salt []byte) []hashed {
 	var last []byte // name of the chain before this one
 	s := p.zone.Records()
 	apex := p.apex()
-	for n := range p.named() {
+	for n := range p.named(0, p.zone.Records().Len()) {
 		if p.policy.Denial == NSEC3OptOut && p.insecure(n) {
 			continue
 		}

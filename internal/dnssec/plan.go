@@ -67,12 +67,30 @@ func NewPlan(z *zone.Zone, keys []Key, policy Policy, prev *Previous, now time.T
 	if err := p.chooseSigners(); err != nil {
 		return nil, err
 	}
-	if err := p.buildChain(); err != nil {
+	p.findReplaced()
+	changedDenial, err := p.arrange()
+	if err != nil {
 		return nil, err
 	}
-	p.findReplaced()
-	p.explain(p.layOut())
+	p.explain(changedDenial)
 	return p, nil
+}
+
+// arrange makes the signer's records and lays all out. It reports whether the denial
+// chain has a record that is new or other.
+func (p *Plan) arrange() (changedDenial bool, err error) {
+	if p.policy.Denial == NSEC {
+		if err := p.buildMade(nil); err != nil {
+			return false, err
+		}
+		if changedDenial, ok := p.follow(); ok {
+			return changedDenial, nil
+		}
+	}
+	if err := p.buildChain(); err != nil {
+		return false, err
+	}
+	return p.layOut(), nil
 }
 
 // buildChain makes the signer's records: those of the apex, whose types the chain
@@ -167,14 +185,18 @@ func (p *Plan) keeps(c *cursor, l *textLine, sig *textSig, s *rrset.Set, lo int)
 	if sig.ttl != ttl || !l.isTTL(ttl) || sig.labels != labels(owner) || !bytes.Equal(sig.signer, c.apex) {
 		return false
 	}
-	inception, expiration := near(sig.inception, p.now), near(sig.expiration, p.now)
+	return p.keepsTimes(near(sig.inception, p.now), near(sig.expiration, p.now), owner, s.Type(lo))
+}
+
+// keepsTimes is keeps for the times of a signature.
+func (p *Plan) keepsTimes(inception, expiration int64, owner []byte, typ uint16) bool {
 	if inception > p.now || !p.lasts(expiration) {
 		return false
 	}
 	// A signature that another policy made has other times: the RRset's phase
 	// and the offset are functions of the policy alone.
 	signed := inception + int64(p.policy.InceptionOffset/time.Second)
-	return expiration == p.policy.expiration(signed, owner, s.Type(lo))
+	return expiration == p.policy.expiration(signed, owner, typ)
 }
 
 // lasts reports whether a signature with that expiration is not due.

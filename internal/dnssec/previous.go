@@ -23,6 +23,7 @@ type Previous struct {
 	file   string
 	data   []byte
 	groups []uint32   // where the lines of each owner begin, in canonical order
+	kinds  []uint8    // likewise: the types of its records that are not the signer's; nil where layout tells
 	end    uint32     // of the last line
 	top    *rrset.Set // the records of the apex
 	serial uint32
@@ -96,7 +97,7 @@ func (p *Previous) scan() error {
 			atApex = string(wire) == p.apex.Wire()
 			last = append(last[:0], wire...)
 			owner, typ = l.owner, 0
-			p.groups = append(p.groups, l.from)
+			p.groups, p.kinds = append(p.groups, l.from), append(p.kinds, 0)
 		}
 		p.end = l.to
 		switch {
@@ -108,6 +109,7 @@ func (p *Previous) scan() error {
 			p.noteSignature(signedBy{s.algorithm, s.tag, ofKeys(s.covered)}, s.expiration)
 			continue
 		case !madeBySigner(l.typ, atApex):
+			p.kinds[len(p.kinds)-1] |= kindOf(l.typ)
 			if p.host++; l.typ != typ {
 				p.sets++
 			}
@@ -117,6 +119,29 @@ func (p *Previous) scan() error {
 	}
 	return r.err
 }
+
+// kindOf is the bit of a type; the rarer ones share one.
+func kindOf(typ uint16) uint8 {
+	switch typ {
+	case dns.TypeA:
+		return 1
+	case dns.TypeAAAA:
+		return 1 << 1
+	case dns.TypeNS:
+		return 1 << 2
+	case dns.TypeDS:
+		return 1 << 3
+	case dns.TypeTXT:
+		return 1 << 4
+	case dns.TypeMX:
+		return 1 << 5
+	case dns.TypeCNAME:
+		return 1 << 6
+	}
+	return otherKind
+}
+
+const otherKind = 1 << 7
 
 // madeBySigner reports whether the signer makes the records of a type.
 func madeBySigner(typ uint16, atApex bool) bool {

@@ -1,7 +1,6 @@
 package dnssec
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -17,7 +16,7 @@ import (
 // them.
 func (p *Previous) RRset(owner domain.Name, typ uint16) (*rrset.Set, error) {
 	g, ok := slices.BinarySearchFunc(p.groups, owner, func(at uint32, owner domain.Name) int {
-		text, _, _ := bytes.Cut(p.data[at:], []byte{'\t'})
+		text, _, _ := cutAt(p.data[at:], '\t')
 		wire, _ := domain.AppendText(nil, text, domain.Root) // scan has read it once
 		return domain.Compare(wire, []byte(owner.Wire()))
 	})

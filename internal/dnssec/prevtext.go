@@ -65,17 +65,25 @@ func (r *lineScanner) fault(what string) error {
 func (l *textLine) cut(text []byte) bool {
 	var ok1, ok2, ok3 bool
 	var rest, typ []byte
-	l.owner, rest, ok1 = bytes.Cut(text, []byte{'\t'})
-	l.ttl, rest, ok2 = bytes.Cut(rest, []byte{'\t'})
+	l.owner, rest, ok1 = cutAt(text, '\t')
+	l.ttl, rest, ok2 = cutAt(rest, '\t')
 	if !ok1 || !ok2 || !bytes.HasPrefix(rest, []byte("IN\t")) {
 		return false
 	}
-	typ, l.rdata, ok3 = bytes.Cut(rest[3:], []byte{'\t'})
+	typ, l.rdata, ok3 = cutAt(rest[3:], '\t')
 	if !ok3 {
 		return false
 	}
 	l.typ, ok3 = zone.TypeByName(typ)
 	return ok3
+}
+
+// cutAt is bytes.Cut for one byte, which is what most of the reading is.
+func cutAt(b []byte, sep byte) (before, after []byte, found bool) {
+	if i := bytes.IndexByte(b, sep); i >= 0 {
+		return b[:i], b[i+1:], true
+	}
+	return b, nil, false
 }
 
 // textSig is the rdata of an RRSIG as text.
@@ -93,68 +101,59 @@ var errSignature = errors.New("not an RRSIG as this program writes it")
 // signature reads the rdata of an RRSIG (RFC 4034 §3.2).
 func (l *textLine) signature() (s textSig, err error) {
 	rest := l.rdata
-	word := func() (w []byte) {
-		w, rest, _ = bytes.Cut(rest, []byte{' '})
-		return w
-	}
+	ok := l.typ == dns.TypeRRSIG
 	number := func(bits int) uint64 {
 		var v uint64
-		w := word()
-		for _, c := range w {
-			if c < '0' || c > '9' || v>>bits != 0 {
-				err = errSignature
+		i := 0
+		for ; i < len(rest) && rest[i] != ' '; i++ {
+			if c := rest[i]; c < '0' || c > '9' || v>>bits != 0 {
+				ok = false
 			}
-			v = v*10 + uint64(c-'0')
+			v = v*10 + uint64(rest[i]-'0')
 		}
-		if len(w) == 0 || v>>bits != 0 {
-			err = errSignature
-		}
+		ok = ok && i > 0 && i < len(rest) && v>>bits == 0
+		rest = rest[min(i+1, len(rest)):]
 		return v
 	}
 	instant := func() uint32 {
-		t, ok := parseInstant(word())
-		if !ok {
-			err = errSignature
+		const size = 14
+		if len(rest) <= size || rest[size] != ' ' {
+			ok = false
+			return 0
 		}
+		t, good := parseInstant(rest[:size])
+		ok, rest = ok && good, rest[size+1:]
 		return uint32(t)
 	}
-	covered, ok := zone.TypeByName(word())
-	if !ok || l.typ != dns.TypeRRSIG {
-		return s, errSignature
-	}
-	s.covered = covered
+	word, rest, _ := cutAt(rest, ' ')
+	covered, known := zone.TypeByName(word)
+	s.covered, ok = covered, ok && known
 	s.algorithm, s.labels, s.ttl = uint8(number(8)), uint8(number(8)), uint32(number(32))
 	s.expiration, s.inception = instant(), instant()
 	s.tag = uint16(number(16))
-	s.signer = word()
-	s.signature = rest
-	if len(s.signer) == 0 || len(rest) == 0 {
-		err = errSignature
+	s.signer, s.signature, _ = cutAt(rest, ' ')
+	if !ok || len(s.signer) == 0 || len(s.signature) == 0 {
+		return s, errSignature
 	}
-	return s, err
+	return s, nil
 }
 
-// parseInstant reads YYYYMMDDHHmmSS; package time takes ten times as long.
+// parseInstant reads YYYYMMDDHHmmSS; package time takes twenty times as long.
 func parseInstant(w []byte) (int64, bool) {
 	if len(w) != 14 {
 		return 0, false
 	}
-	var f [6]int64
-	for i, at := 0, 0; i < 6; i++ {
-		n := 2
-		if i == 0 {
-			n = 4
+	var bad byte
+	two := func(at int) int64 {
+		a, b := w[at]-'0', w[at+1]-'0'
+		if a > 9 || b > 9 {
+			bad = 1
 		}
-		for _, c := range w[at : at+n] {
-			if c < '0' || c > '9' {
-				return 0, false
-			}
-			f[i] = f[i]*10 + int64(c-'0')
-		}
-		at += n
+		return int64(a)*10 + int64(b)
 	}
-	y, m, d := f[0], f[1], f[2]
-	if y < 1970 || m < 1 || m > 12 || d < 1 || d > 31 || f[3] > 23 || f[4] > 59 || f[5] > 59 {
+	y, m, d := two(0)*100+two(2), two(4), two(6)
+	hour, minute, second := two(8), two(10), two(12)
+	if bad != 0 || y < 1970 || m < 1 || m > 12 || d < 1 || d > 31 || hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}
 	// Days since the epoch in the proleptic Gregorian calendar; years begin in March.
@@ -163,7 +162,7 @@ func parseInstant(w []byte) (int64, bool) {
 		m += 12
 	}
 	days := 365*y + y/4 - y/100 + y/400 + (153*(m-3)+2)/5 + d - 1 - 719468
-	return days*86400 + f[3]*3600 + f[4]*60 + f[5], true
+	return days*86400 + hour*3600 + minute*60 + second, true
 }
 
 // rdataOf is the wire form of a signature.
@@ -227,7 +226,7 @@ func (c *cursor) step() bool {
 	c.g++
 	c.read = false
 	at := c.p.groups[c.g]
-	text, _, _ := bytes.Cut(c.p.data[at:], []byte{'\t'})
+	text, _, _ := cutAt(c.p.data[at:], '\t')
 	c.owner, _ = domain.AppendText(c.owner[:0], text, domain.Root) // scan has read it once
 	return true
 }
@@ -239,7 +238,7 @@ func (c *cursor) jump(owner []byte) {
 	}
 	var wire []byte
 	g := sort.Search(len(c.p.groups), func(g int) bool {
-		text, _, _ := bytes.Cut(c.p.data[c.p.groups[g]:], []byte{'\t'})
+		text, _, _ := cutAt(c.p.data[c.p.groups[g]:], '\t')
 		wire, _ = domain.AppendText(wire[:0], text, domain.Root) // scan has read it once
 		return domain.Compare(wire, owner) >= 0
 	})
@@ -356,7 +355,7 @@ func (c *cursor) signature(typ uint16, k *Key) (l *textLine, s textSig) {
 
 // covers reports whether an RRSIG is of a type, by its first word alone.
 func (l *textLine) covers(typ uint16) bool {
-	word, _, _ := bytes.Cut(l.rdata, []byte{' '})
+	word, _, _ := cutAt(l.rdata, ' ')
 	covered, ok := zone.TypeByName(word)
 	return ok && covered == typ
 }

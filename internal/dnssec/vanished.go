@@ -46,6 +46,9 @@ func (p *Previous) vanished(is *rrset.Set, from, to int, spare func(owner []byte
 			at = is.OwnerEnd(at)
 		}
 		there := at < is.Len() && bytes.Equal(is.Owner(at), c.owner)
+		if kinds := p.kinds[c.g]; there && kinds&otherKind == 0 && kinds&^kindsAt(is, at) == 0 {
+			continue
+		}
 		atApex := string(c.owner) == p.apex.Wire()
 		c.open()
 		for _, l := range c.lines {
@@ -60,19 +63,29 @@ func (p *Previous) vanished(is *rrset.Set, from, to int, spare func(owner []byte
 
 // vanished is Vanished for a zone that is held.
 func vanished(was, is *rrset.Set, spare func(owner []byte, typ uint16) bool) (n int) {
-	at := 0
-	for lo := 0; lo < was.Len(); {
-		hi := was.RRsetEnd(lo)
-		for at < is.Len() && domain.Compare(is.Owner(at), was.Owner(lo)) < 0 {
-			at = is.OwnerEnd(at)
+	rrset.Differ(was, is, -1, -1, func(lo, end, at, _ int) bool {
+		for lo < end {
+			hi := was.RRsetEnd(lo)
+			for at < is.Len() && domain.Compare(is.Owner(at), was.Owner(lo)) < 0 {
+				at = is.OwnerEnd(at)
+			}
+			there := at < is.Len() && bytes.Equal(is.Owner(at), was.Owner(lo))
+			if !spare(was.Owner(lo), was.Type(lo)) && !(there && hasType(is, at, was.Type(lo))) {
+				n += hi - lo
+			}
+			lo = hi
 		}
-		there := at < is.Len() && bytes.Equal(is.Owner(at), was.Owner(lo))
-		if !spare(was.Owner(lo), was.Type(lo)) && !(there && hasType(is, at, was.Type(lo))) {
-			n += hi - lo
-		}
-		lo = hi
-	}
+		return true
+	})
 	return n
+}
+
+// kindsAt are the kinds of the owner of a record.
+func kindsAt(s *rrset.Set, at int) (kinds uint8) {
+	for i, end := at, s.OwnerEnd(at); i < end; i++ {
+		kinds |= kindOf(s.Type(i))
+	}
+	return kinds
 }
 
 func hasType(s *rrset.Set, at int, typ uint16) bool {

@@ -114,6 +114,16 @@ func AppendLabels(dst, text []byte) (_ []byte, relative bool, err error) {
 	lenAt := len(dst)
 	dst = append(dst, 0)
 	for i := 0; i < len(text); i++ {
+		run := i
+		for run < len(text) && run-i <= MaxLabel && isPlain(text[run]) {
+			run++
+		}
+		if n := run - i; n > 0 && len(dst)-lenAt-1+n <= MaxLabel && len(dst)-start+n <= MaxWire {
+			if dst = append(dst, text[i:run]...); run == len(text) {
+				break
+			}
+			i = run
+		}
 		c := text[i]
 		switch {
 		case c == '.':
@@ -235,7 +245,13 @@ func AppendPresentation(dst, wire []byte) []byte {
 	}
 	for i := 0; i < len(wire) && wire[i] != 0; {
 		n := int(wire[i])
-		for _, c := range wire[i+1 : i+1+n] {
+		label := wire[i+1 : i+1+n]
+		run := 0
+		for run < n && isPlain(label[run]) {
+			run++
+		}
+		dst = append(dst, label[:run]...)
+		for _, c := range label[run:] {
 			switch {
 			case c <= ' ' || c >= 0x7f:
 				dst = append(dst, '\\', '0'+c/100, '0'+c/10%10, '0'+c%10)
@@ -249,6 +265,19 @@ func AppendPresentation(dst, wire []byte) []byte {
 		i += n + 1
 	}
 	return dst
+}
+
+// isPlain reports whether a byte of a label stands for itself in presentation format
+// wherever it is.
+func isPlain(c byte) bool {
+	const (
+		low  = 1<<'"' | 1<<'$' | 1<<'(' | 1<<')' | 1<<'.' | 1<<';' | (1<<(' '+1) - 1)
+		high = 1<<('@'-64) | 1<<('\\'-64) | 1<<(0x7f-64)
+	)
+	if c < 64 {
+		return uint64(low)>>c&1 == 0
+	}
+	return c < 128 && uint64(high)>>(c-64)&1 == 0
 }
 
 // Labels counts the labels, the root label excluded.
@@ -304,6 +333,12 @@ func (n Name) Compare(m Name) int { return Compare([]byte(n.wire), []byte(m.wire
 // Compare orders two canonical wire forms by RFC 4034 §6.1: label by label
 // from the right, each as a string of octets, a missing label first.
 func Compare(a, b []byte) int {
+	if len(a) > 1 && len(b) > 1 { // most often they differ in the first label alone
+		x, y := 1+int(a[0]), 1+int(b[0])
+		if x <= len(a) && y <= len(b) && bytes.Equal(a[x:], b[y:]) {
+			return bytes.Compare(a[1:x], b[1:y])
+		}
+	}
 	var offA, offB [MaxWire/2 + 1]uint8
 	na, nb := offsets(a, &offA), offsets(b, &offB)
 	for na > 0 && nb > 0 {

@@ -143,6 +143,9 @@ func (b *Builder) Join(parts []Builder) error {
 	return nil
 }
 
+// Len is the number of records that were added.
+func (b *Builder) Len() int { return len(b.s.index) }
+
 // Set gives what was added, in the order of adding, and resets the builder.
 func (b *Builder) Set() *Set {
 	s := b.s

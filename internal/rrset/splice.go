@@ -15,24 +15,35 @@ const MaxPatches = 256
 // was made.
 func (s *Set) Patches() int { return s.patches }
 
-// Splice gives the records of s with those of mid in place of those from lo to hi,
-// and the lines of those behind moved down by so many. All of them are of one file.
-// The data is shared with both sets. Errors: ErrFull.
-func (s *Set) Splice(lo, hi int, mid *Set, lines int) (*Set, error) {
+// Piece says that records From to To of another set come in place of records Lo to Hi.
+type Piece struct{ Lo, Hi, From, To int }
+
+// Splice gives the records of s with those of mid in the places that the pieces say,
+// which are in order, and with the lines of those behind the last one moved down by so
+// many. All of them are of one file. The data is shared with both sets. Errors: ErrFull.
+func (s *Set) Splice(mid *Set, lines int, pieces ...Piece) (*Set, error) {
 	out, base, err := s.patched(mid)
 	if err != nil {
 		return nil, err
 	}
-	out.index = make([]entry, 0, len(s.index)-(hi-lo)+len(mid.index))
-	out.index = append(out.index, s.index[:lo]...)
-	for _, e := range mid.index {
-		e.owner += base
-		e.rdata += base
-		out.index = append(out.index, e)
+	n := len(s.index)
+	for _, p := range pieces {
+		n += p.To - p.From - (p.Hi - p.Lo)
 	}
-	out.index = append(out.index, s.index[hi:]...)
+	out.index = make([]entry, 0, n)
+	at := 0
+	for _, p := range pieces {
+		out.index = append(out.index, s.index[at:p.Lo]...)
+		for _, e := range mid.index[p.From:p.To] {
+			e.owner += base
+			e.rdata += base
+			out.index = append(out.index, e)
+		}
+		at = p.Hi
+	}
+	out.index = append(out.index, s.index[at:]...)
 	if lines != 0 {
-		behind := out.index[len(out.index)-(len(s.index)-hi):]
+		behind := out.index[len(out.index)-(len(s.index)-at):]
 		for i := range behind {
 			behind[i].line = uint32(int(behind[i].line) + lines)
 		}
@@ -137,31 +148,65 @@ func (s *Set) place(add *Set, k int) (at int, owner ref, shared bool) {
 	}), owner, shared
 }
 
-// Shared gives the numbers of records at the beginning and at the end of two sets
-// that are the same bytes in memory, with the same type and TTL. It finds what is
-// left of a set after Splice and Edited, and says nothing of equal records that
-// were made apart. The records aSkip and bSkip count as the same.
-func Shared(a, b *Set, aSkip, bSkip int) (beginning, end int) {
-	same := make([]bool, min(len(a.chunks), len(b.chunks)))
-	for k := range same {
+// Differ finds where two sorted sets differ: it calls f for each stretch of owners,
+// records aLo to aHi of a and bLo to bHi of b, that are not the same in both, in
+// order, until f says no. Records are the same when owner, type, TTL and rdata are; those
+// numbered aSkip and bSkip count as the same. What both share in memory, as after
+// Splice and Edited, is passed over quickly.
+func Differ(a, b *Set, aSkip, bSkip int, f func(aLo, aHi, bLo, bHi int) bool) {
+	same := sameRecords(a, b, aSkip, bSkip)
+	for i, j := 0, 0; ; {
+		for i < len(a.index) && j < len(b.index) && same(i, j) {
+			i, j = i+1, j+1
+		}
+		if i == len(a.index) && j == len(b.index) {
+			return
+		}
+		for i > 0 && j > 0 && (i < len(a.index) && a.SameOwner(i-1, i) || j < len(b.index) && b.SameOwner(j-1, j)) { // to the first of the owner
+			i, j = i-1, j-1
+		}
+		aLo, bLo := i, j
+		for more := true; more; {
+			order := -1
+			switch {
+			case i == len(a.index):
+				order = 1
+			case j < len(b.index):
+				order = domain.Compare(a.Owner(i), b.Owner(j))
+			}
+			if order <= 0 {
+				i = a.OwnerEnd(i)
+			}
+			if order >= 0 {
+				j = b.OwnerEnd(j)
+			}
+			more = (i < len(a.index) || j < len(b.index)) && !(i < len(a.index) && j < len(b.index) && same(i, j))
+		}
+		if !f(aLo, i, bLo, j) {
+			return
+		}
+	}
+}
+
+// sameRecords gives the comparison of Differ.
+func sameRecords(a, b *Set, aSkip, bSkip int) func(i, j int) bool {
+	shared := make([]bool, min(len(a.chunks), len(b.chunks)))
+	for k := range shared {
 		x, y := a.chunks[k], b.chunks[k]
-		same[k] = len(x) > 0 && len(y) > 0 && &x[0] == &y[0]
+		shared[k] = len(x) > 0 && len(y) > 0 && &x[0] == &y[0]
 	}
-	in := func(r ref) bool { return int(r>>chunkBits) < len(same) && same[r>>chunkBits] }
-	equal := func(i, j int) bool {
+	in := func(r ref) bool { return int(r>>chunkBits) < len(shared) && shared[r>>chunkBits] }
+	return func(i, j int) bool {
 		x, y := &a.index[i], &b.index[j]
-		return i == aSkip && j == bSkip ||
-			x.owner == y.owner && x.rdata == y.rdata && x.ttl == y.ttl && x.typ == y.typ && x.rdlen == y.rdlen && x.ownlen == y.ownlen &&
-				in(x.owner) && in(x.rdata)
+		if i == aSkip || j == bSkip {
+			return i == aSkip && j == bSkip
+		}
+		if x.ttl != y.ttl || x.typ != y.typ || x.rdlen != y.rdlen || x.ownlen != y.ownlen {
+			return false
+		}
+		return (x.owner == y.owner && in(x.owner) || bytes.Equal(a.Owner(i), b.Owner(j))) &&
+			(x.rdata == y.rdata && in(x.rdata) || bytes.Equal(a.Rdata(i), b.Rdata(j)))
 	}
-	n := min(len(a.index), len(b.index))
-	for beginning < n && equal(beginning, beginning) {
-		beginning++
-	}
-	for end < n-beginning && equal(len(a.index)-1-end, len(b.index)-1-end) {
-		end++
-	}
-	return beginning, end
 }
 
 // Before is the first record of a sorted set whose owner is not before the one

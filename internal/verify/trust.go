@@ -199,7 +199,7 @@ func (p *trustScan) line() bool {
 // the form in which the writer puts it: what is read here in a hurry must mean the
 // same to the reader of records.
 func (p *trustScan) note(o *trustedOwner, rest []byte) bool {
-	ttl, rest, _ := bytes.Cut(rest, []byte{'\t'})
+	ttl, rest, _ := cutAt(rest, '\t')
 	if _, ok := number(ttl, math.MaxUint32); !ok {
 		return false
 	}
@@ -207,7 +207,7 @@ func (p *trustScan) note(o *trustedOwner, rest []byte) bool {
 	if !ok {
 		return false
 	}
-	typ, rdata, ok := bytes.Cut(rest, []byte{'\t'})
+	typ, rdata, ok := cutAt(rest, '\t')
 	if !ok || bytes.HasPrefix(rdata, []byte(`\#`)) && bytes.Equal(typ, []byte("RRSIG")) {
 		return false
 	}
@@ -224,12 +224,12 @@ func (p *trustScan) note(o *trustedOwner, rest []byte) bool {
 		o.has |= hasWhole
 	case t == dns.TypeRRSIG:
 		for range 4 {
-			_, rdata, _ = bytes.Cut(rdata, []byte{' '})
+			_, rdata, _ = cutAt(rdata, ' ')
 		}
 		var at [2]uint32
 		for i := range at {
 			var w []byte
-			w, rdata, _ = bytes.Cut(rdata, []byte{' '})
+			w, rdata, _ = cutAt(rdata, ' ')
 			v, err := p.times.sigTime(w)
 			if err != nil {
 				return false
@@ -239,6 +239,14 @@ func (p *trustScan) note(o *trustedOwner, rest []byte) bool {
 		o.period(at[0], at[1])
 	}
 	return true
+}
+
+// cutAt is bytes.Cut for one byte.
+func cutAt(b []byte, sep byte) (before, after []byte, found bool) {
+	if i := bytes.IndexByte(b, sep); i >= 0 {
+		return b[:i], b[i+1:], true
+	}
+	return b, nil, false
 }
 
 // ownerOf appends the wire form of the owner with a number.

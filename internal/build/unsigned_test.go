@@ -1,0 +1,36 @@
+package build_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"zonebuild/internal/build"
+)
+
+// TestUnsignedFails: a copy in unsigned/ that cannot be written keeps nobody from the
+// zone that is signed already: it is served, somebody is told, and the next pass tries
+// again.
+func TestUnsignedFails(t *testing.T) {
+	s := newSite(t, smallZone("www A 192.0.2.80\n"))
+	s.build(0)
+	path := s.path("unsigned/example.org")
+	s.remove("unsigned/example.org")
+	if err := os.MkdirAll(path+"/in the way", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.write("primary/example.org", "ns1 A 192.0.2.53\nmore A 192.0.2.81\n")
+	for range 2 {
+		r := s.build(1).Zones[0]
+		if r.Action != build.Failed || !strings.Contains(r.Error, "unsigned/example.org") {
+			t.Errorf("%+v", r)
+		}
+		if !strings.Contains(s.read("signed/example.org"), "more.example.org.") || !r.Confirmed {
+			t.Errorf("the signed zone waits for it: %+v", r)
+		}
+	}
+	s.remove("unsigned/example.org")
+	if r := s.build(0).Zones[0]; r.Action != build.Unchanged || !strings.Contains(s.read("unsigned/example.org"), "more.example.org.") {
+		t.Errorf("%+v", r)
+	}
+}
