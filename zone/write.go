@@ -3,8 +3,6 @@ package zone
 import (
 	"io"
 
-	"github.com/miekg/dns"
-
 	"zonebuild/internal/rrset"
 )
 
@@ -12,7 +10,7 @@ import (
 // order, one record a line, each with owner, TTL and class.
 func (z *Zone) WriteTo(w io.Writer) (int64, error) {
 	const room = 64 << 10
-	b := make([]byte, 0, room+2*dns.MaxMsgSize)
+	b := make([]byte, 0, min(room+room/4, 128*z.records.Len()))
 	var n int64
 	flush := func() error {
 		k, err := w.Write(b)
