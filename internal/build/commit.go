@@ -239,20 +239,21 @@ func (p *pass) sign(j *job, candidate *zone.Zone, made planned, serial, served u
 	facts := p.facts(j, candidate)
 	facts.Serial, facts.Served, facts.HasServed = serial, served, hasServed
 	out = &product{header: Header{Input: j.input}, serial: serial, served: served, hasServed: hasServed}
-	if out.zone, err = candidate.WithSerial(serial); err != nil {
-		return nil, nil, err
-	}
 	if j.held != "" {
 		out.header.Input = j.prevIn
 	}
 	facts.OldestLeft = facts.ExpiryFloor
-	j.res.Records = out.zone.Records().Len()
-	if made.plan != nil {
+	if made.plan == nil {
+		if out.zone, err = candidate.WithSerial(serial); err != nil {
+			return nil, nil, err
+		}
+		j.res.Records = out.zone.Records().Len()
+	} else {
 		s, err := dnssec.Sign(made.plan, serial)
 		if err != nil {
 			return nil, nil, err
 		}
-		out.signed, out.header.Next = s, s.Next
+		out.signed, out.zone, out.header.Next = s, s.Zone(), s.Next
 		s.Progress = p.progress(j, StageSign)
 		facts.OldestLeft, j.oldest = s.Oldest.Sub(j.now), s.Oldest
 		j.res.Records, j.res.NewSigs, j.res.KeptSigs = s.Records, s.New, s.Signatures-s.New

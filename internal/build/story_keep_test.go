@@ -69,7 +69,7 @@ func TestKeep(t *testing.T) {
 		switch round % 6 {
 		case 0: // a name goes, and another has another address
 			lines[at] = ""
-			lines[1+r.IntN(len(lines)-1)] = host(r.IntN(2500))+" A 192.0.2.251\n"
+			lines[1+r.IntN(len(lines)-1)] = host(r.IntN(2500)) + " A 192.0.2.251\n"
 			write()
 			pass(ok)
 		case 1:
