@@ -264,6 +264,7 @@ func (p *pass) sign(j *job, candidate *zone.Zone, made planned, serial, served u
 // commit stages, verifies, checks and renames.
 func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 	t := p.tree
+	j.endUnsigned(t) // of what is rolled back
 	z, s, header, serial := out.zone, out.signed, out.header, out.serial
 	var body io.WriterTo = z
 	if s != nil {
@@ -366,12 +367,9 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 			return err
 		}
 	}
-	if follows { // the signed zone was in more of a hurry
-		err = unsigned()
-	}
 	j.afterCommit(serial, header, t)
-	if err != nil {
-		j.state.Unsigned = FileID{Size: -1} // none is: the next pass writes it again
+	if follows { // the signed zone was in more of a hurry
+		j.unsigned = aside(unsigned)
 	}
 	j.state.Boxed = boxed
 	j.rememberTLSA(tlsa)
@@ -382,7 +380,21 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 		}
 		j.state.Awaited = &awaited
 	}
-	return err
+	return nil
+}
+
+// endUnsigned waits for the unsigned copy that is written behind a commit.
+func (j *job) endUnsigned(t *Tree) {
+	if j.unsigned == nil {
+		return
+	}
+	err := j.unsigned()
+	j.unsigned = nil
+	j.state.Unsigned = t.unsignedID(j.z.Name)
+	if err != nil {
+		j.fail("build-failed", err)
+		j.state.Unsigned = FileID{Size: -1} // none is: the next pass writes it again
+	}
 }
 
 // Committed is the message of the log, at debug, when a zone stands in signed/.

@@ -84,13 +84,14 @@ type job struct {
 	input   [sha256.Size]byte
 	quick   *[sha256.Size]byte // Tree.quickInput of this pass, if it was made before the lock
 
-	host    int    // records of soa/ and primary/, once they are accepted
-	faults  string // digest of the warnings of that input
-	held    string // why the last good records are published instead of the input
-	grafted bool   // with other challenges
-	reload  bool   // the server has to be told
-	keys    []dnssec.Key
-	oldest  time.Time // expiration of the signatures that were made or kept for this publish
+	host     int    // records of soa/ and primary/, once they are accepted
+	faults   string // digest of the warnings of that input
+	held     string // why the last good records are published instead of the input
+	grafted  bool   // with other challenges
+	reload   bool   // the server has to be told
+	keys     []dnssec.Key
+	unsigned func() error // waits for the copy in unsigned/; nil when none is being written
+	oldest   time.Time    // expiration of the signatures that were made or kept for this publish
 }
 
 // fail ends the job with an error that a retry may mend.

@@ -241,6 +241,9 @@ func (p *pass) batch(zones []*config.Zone) []Result {
 	close(started)
 	wg.Wait()
 	p.announce(jobs)
+	for _, j := range jobs {
+		j.endUnsigned(p.tree)
+	}
 	p.finishAll(jobs)
 	for at, i := range order {
 		out[i] = jobs[at].res
