@@ -3,12 +3,15 @@ package primary
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
 
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
+	"zonebuild/zone"
 )
 
 // load reads primary/p of a tree on disk, through an os.Root as the builder does.
@@ -128,5 +131,25 @@ func TestHasInclude(t *testing.T) {
 		if upper := strings.Contains(strings.ToUpper(text), "$INCLUDE"); upper != want {
 			t.Errorf("%q: the test wants %t", text, want)
 		}
+	}
+}
+
+// TestLoadAgain: a large fragment that is read again says what it says when it is read
+// for the first time, also of an SOA, and once that is gone.
+func TestLoadAgain(t *testing.T) {
+	sound := strings.Repeat("a-name-that-makes-the-text-large A 192.0.2.1\n", 8000)
+	var was *zone.Fragment
+	for round, text := range []string{
+		sound, sound + "b A 192.0.2.2\n", sound + "@ SOA a b 1 2 3 4 5\n", sound + "@ SOA a b 1 2 3 4 5\n", sound + "c A 192.0.2.2\n", sound,
+		"@ SOA a b 1 2 3 4 5\n" + sound, sound + "d A 192.0.2.3\n",
+	} {
+		fsys := fstest.MapFS{"p": {Data: []byte(text)}}
+		apex := domain.MustParse("example.org")
+		want, faults := Load(fsys, "p", apex)
+		got, again := LoadAgain(fsys, "p", apex, was)
+		if textOf(again) != textOf(faults) || got.Incomplete != want.Incomplete || got.Records.Len() != want.Records.Len() || !slices.Equal(got.Files, want.Files) {
+			t.Fatalf("round %d: %d records, incomplete %t, %swant %d, %t, %s", round, got.Records.Len(), got.Incomplete, textOf(again), want.Records.Len(), want.Incomplete, textOf(faults))
+		}
+		was = &got
 	}
 }

@@ -43,7 +43,7 @@ func (f *Fragment) Held() bool { return f.held != nil }
 // these are read.
 func ParseAgain(prev *Fragment, file string, src []byte, o ParseOptions) (f Fragment, same bool) {
 	h := prev.held
-	if h == nil || prev.Name != file || prev.Records.Patches() >= rrset.MaxPatches {
+	if h == nil || prev.Incomplete || prev.Name != file || prev.Records.Patches() >= rrset.MaxPatches {
 		return f, false
 	}
 	if bytes.Equal(h.src, src) {
