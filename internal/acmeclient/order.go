@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -67,8 +66,8 @@ func (c *Client) Order(name string) (o Order, ok bool, err error) {
 func (c *Client) saveOrder(o *Order) error { return c.save(orderName(o.Name), o) }
 
 // newOrder asks the CA for an order (RFC 8555 §7.4). What a CA has against
-// `replaces` must not keep a certificate from being renewed: it is asked once more
-// without.
+// `replaces` must not keep a certificate from being renewed: whatever it refuses an
+// order for, it is asked once more without.
 func (c *Client) newOrder(ctx context.Context, o *Order) error {
 	const doing = "order a certificate"
 	d, err := c.discover(ctx)
@@ -99,11 +98,11 @@ func profileNames(d *directory) string {
 }
 
 // aboutReplaces reports whether a refusal may be for the certificate that is to be
-// replaced: replaced already, unknown to this CA, or a field it stumbles over.
+// replaced: one of another account or CA, one that is replaced already, a field that the
+// CA stumbles over. CAs say so in many words, so it is any but "not now".
 func aboutReplaces(err error) bool {
 	var p *Problem
-	return errors.As(err, &p) && (p.Class == ErrAlreadyReplaced || p.Status == http.StatusNotFound || p.Status == http.StatusConflict ||
-		p.Class == ErrTemporary || strings.HasSuffix(strings.ToLower(p.Type), ":malformed"))
+	return errors.As(err, &p) && (p.Class == ErrAlreadyReplaced || p.Class != ErrRateLimited && p.Until.IsZero())
 }
 
 type identifier struct {
