@@ -13,6 +13,7 @@ import (
 
 	"zonebuild/internal/acmeclient"
 	"zonebuild/internal/cli"
+	"zonebuild/internal/config"
 	"zonebuild/internal/diag"
 	"zonebuild/internal/durable"
 	"zonebuild/internal/lines"
@@ -60,7 +61,7 @@ func (h *hook) register(c *ucli.Context) error {
 		return cli.WithCode(cli.ExitRejected, fmt.Errorf("%w (agree-terms = true in [account] agrees)", err))
 	}
 	if err != nil {
-		return err
+		return h.advise(err)
 	}
 	for _, l := range h.config.Lines {
 		if len(l.Services) == 0 && !l.NoDANE {
@@ -147,10 +148,10 @@ func (p *program) accountCommand() *ucli.Command {
 				case err != nil:
 					return err
 				case what == "deactivate":
-					return client.Deactivate(c.Context)
+					return h.advise(client.Deactivate(c.Context))
 				}
 				_, err = client.UpdateContact(c.Context, h.config.Account.Contact)
-				return err
+				return h.advise(err)
 			})
 		},
 	}
@@ -159,7 +160,7 @@ func (p *program) accountCommand() *ucli.Command {
 func (p *program) revokeCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "revoke", Usage: "revoke the live certificate of a line", ArgsUsage: "NAME",
-		Description: "The next run renews; after keyCompromise with the next key alone, as soon as DNS allows it.\nReasons: unspecified, keyCompromise,\naffiliationChanged, superseded, cessationOfOperation.\n\nExample: acmehook -C /jail revoke mail --reason superseded",
+		Description: "Where the account may not, because another one ordered it or it is gone, the certificate's\nown key does. The next run renews; after keyCompromise with the next key alone, as soon as DNS allows it.\nReasons: unspecified, keyCompromise,\naffiliationChanged, superseded, cessationOfOperation.\n\nExample: acmehook -C /jail revoke mail --reason superseded",
 		Flags:       []ucli.Flag{&ucli.StringFlag{Name: "reason", Value: "unspecified", Usage: "`REASON` (RFC 5280)"}},
 		Action: func(c *ucli.Context) error {
 			h, line, err := p.oneLine(c, false)
@@ -185,11 +186,7 @@ func (p *program) revokeCommand() *ucli.Command {
 				case was.Cert == files.Live.ID() && was.Reason == c.String("reason"):
 					return cli.Rejectedf("line %s: the live certificate was revoked at %s", line.Name, was.At.Format(time.RFC3339))
 				}
-				client, err := h.client()
-				if err != nil {
-					return err
-				}
-				if err := client.Revoke(c.Context, files.Live.Leaf(), reason, nil); err != nil {
+				if err := h.revoke(c.Context, line, files.Live, reason); err != nil {
 					return err
 				}
 				k := &lines.Keeper{Config: h.config, Now: h.clock}
@@ -197,4 +194,62 @@ func (p *program) revokeCommand() *ucli.Command {
 			})
 		},
 	}
+}
+
+// revoke asks the CA in the account's name; where that may not, with the certificate's
+// own key, which needs no account (RFC 8555 §7.6).
+func (h *hook) revoke(ctx context.Context, l config.Line, g *lines.Generation, reason acmeclient.Reason) error {
+	client, err := h.client()
+	if err == nil {
+		err = client.Revoke(ctx, g.Leaf(), reason, nil)
+	}
+	if !errors.Is(err, acmeclient.ErrUnauthorized) && !errors.Is(err, acmeclient.ErrNoAccount) && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	key, missing := lines.PathsOf(h.config, l.Name).LiveKey(g)
+	if missing == nil && client == nil { // any key makes a client: no request is signed with it
+		config := h.clientConfig()
+		config.Store = &memory{records: map[string][]byte{}}
+		if config.Key, missing = lines.NewKey("ecdsa-p256"); missing == nil {
+			client, missing = acmeclient.New(config)
+		}
+	}
+	if missing != nil {
+		return errors.Join(h.advise(err), fmt.Errorf("revoke with the certificate's own key: %w", missing))
+	}
+	if own := client.Revoke(ctx, g.Leaf(), reason, key); own != nil {
+		return errors.Join(h.advise(err), fmt.Errorf("with the certificate's own key: %w", own))
+	}
+	return nil
+}
+
+// advise says what the operator can do about an error of the account.
+func (h *hook) advise(err error) error {
+	switch {
+	case errors.Is(err, acmeclient.ErrNoAccount):
+		return fmt.Errorf("%w (acmehook init makes one)", err)
+	case errors.Is(err, acmeclient.ErrAccountOver):
+		return fmt.Errorf("%w (for ever: put %s away, and acmehook init makes another)", err, h.config.Account.Key)
+	case errors.Is(err, acmeclient.ErrEAB):
+		return fmt.Errorf("%w (eab-key-id and eab-key-file in [account])", err)
+	}
+	return err
+}
+
+// adviser is a CA whose errors of the account come with advice.
+type adviser struct {
+	*acmeclient.Client
+	hook *hook
+}
+
+// Obtain is the client's.
+func (a adviser) Obtain(ctx context.Context, s acmeclient.Solver, r acmeclient.Request) (*acmeclient.Certificate, error) {
+	got, err := a.Client.Obtain(ctx, s, r)
+	return got, a.hook.advise(err)
+}
+
+// Resume is the client's.
+func (a adviser) Resume(ctx context.Context, s acmeclient.Solver, name string) (*acmeclient.Certificate, error) {
+	got, err := a.Client.Resume(ctx, s, name)
+	return got, a.hook.advise(err)
 }

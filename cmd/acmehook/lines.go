@@ -287,7 +287,7 @@ func (h *hook) keeper() (*lines.Keeper, error) {
 		return nil, err
 	}
 	k := &lines.Keeper{
-		Config: h.config, CA: client, Solver: solver{h}, Observer: n, Hook: lines.RunHook, Now: h.clock,
+		Config: h.config, CA: adviser{client, h}, Solver: solver{h}, Observer: n, Hook: lines.RunHook, Now: h.clock,
 		Log: func(line, text string) { fmt.Fprintf(h.err, "acmehook: line %s: %s\n", line, diag.Escape(text)) },
 	}
 	k.Before = h.preflight(client, n.Validate)

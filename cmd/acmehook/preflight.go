@@ -64,7 +64,7 @@ func (h *hook) checkCAA(ctx context.Context, client *acmeclient.Client, l config
 	}
 	account, err := client.Account(ctx)
 	if err != nil {
-		return err
+		return h.advise(err)
 	}
 	var faults []error
 	for _, text := range l.Names {

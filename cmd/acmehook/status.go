@@ -31,7 +31,8 @@ func (p *program) statusCommand() *ucli.Command {
 				return err
 			}
 			k := &lines.Keeper{Config: h.config, Now: h.clock}
-			if client, err := h.client(); err == nil { // without account there are no orders
+			client, noAccount := h.client()
+			if noAccount == nil { // without account there are no orders
 				k.CA = client
 			}
 			all := []lines.Status{}
@@ -44,6 +45,9 @@ func (p *program) statusCommand() *ucli.Command {
 				}
 				if s.Alarm != nil {
 					code = cli.ExitNo
+				}
+				if noAccount != nil {
+					s.Waits = append(s.Waits, lines.Wait{Why: noAccount.Error()})
 				}
 				all = append(all, s)
 				if !c.Bool("json") {

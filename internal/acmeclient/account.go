@@ -41,7 +41,7 @@ type Account struct {
 const maxContacts = 10
 
 // Register makes an account for the key, or finds the one that it has. Errors:
-// ErrTerms with their URL, ErrEAB, ErrUnauthorized for one that was deactivated.
+// ErrTerms with their URL, ErrEAB, ErrAccountOver.
 func (c *Client) Register(ctx context.Context, r Registration) (Account, error) {
 	const doing = "register the account"
 	if err := checkContact(r.Contact); err != nil {
@@ -84,7 +84,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (Account, error) 
 	return account, nil
 }
 
-// Find asks for the account of the key. Errors: ErrNoAccount.
+// Find asks for the account of the key. Errors: ErrNoAccount, ErrAccountOver.
 func (c *Client) Find(ctx context.Context) (Account, error) {
 	a, err := c.find(ctx, c.acme)
 	if err == nil {
@@ -104,11 +104,19 @@ func (c *Client) find(ctx context.Context, with *acme.Client) (Account, error) {
 		a, err = with.GetReg(ctx, "")
 		return err
 	})
+	if errors.Is(err, ErrUnauthorized) { // a CA need not show an account that was deactivated
+		err = over{err}
+	}
 	if err != nil {
 		return Account{}, err
 	}
 	return c.accept(doing, a)
 }
+
+// over marks the error of an account that is of no use any more.
+type over struct{ error }
+
+func (o over) Unwrap() []error { return []error{o.error, ErrAccountOver} }
 
 // accept checks an account that the CA sent.
 func (c *Client) accept(doing string, a *acme.Account) (Account, error) {
@@ -123,7 +131,7 @@ func (c *Client) accept(doing string, a *acme.Account) (Account, error) {
 		account.Contact = append(account.Contact, clean(contact))
 	}
 	if a.Status != acme.StatusValid {
-		return account, fmt.Errorf("%s: %w: the account is %q", doing, ErrUnauthorized, account.Status)
+		return account, over{fmt.Errorf("%s: %w: the account is %q", doing, ErrUnauthorized, account.Status)}
 	}
 	return account, nil
 }
@@ -138,7 +146,7 @@ func (c *Client) adopt(url string) {
 }
 
 // Account is the URL of the key's account, as CAA records name it (RFC 8657 §3).
-// It is asked for once. Errors: ErrNoAccount.
+// It is asked for once. Errors: ErrNoAccount, ErrAccountOver.
 func (c *Client) Account(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	known := c.account

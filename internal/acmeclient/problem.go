@@ -23,6 +23,7 @@ var (
 	ErrRejectedIdentifier = errors.New("identifier rejected")
 	ErrCSR                = errors.New("certificate request refused")
 	ErrNoAccount          = errors.New("no such account")
+	ErrAccountOver        = errors.New("the account was deactivated") // for ever; always with ErrUnauthorized
 	ErrEAB                = errors.New("external account binding wanted")
 	ErrTerms              = errors.New("terms of service not agreed to")
 	ErrProfile            = errors.New("no such profile")

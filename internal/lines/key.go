@@ -193,6 +193,18 @@ func (p Paths) keyOf(id string) (*Key, crypto.Signer, error) {
 	return &Key{ID: id, Created: created, SPKI: spki}, signer, nil
 }
 
+// LiveKey reads the private key of a generation. Errors: it is not here.
+func (p Paths) LiveKey(g *Generation) (crypto.Signer, error) {
+	switch {
+	case g.KeyFault != "":
+		return nil, errors.New(g.KeyFault)
+	case g.Key == nil || g.Key.CSR != nil:
+		return nil, errors.New("its private key is not here")
+	}
+	_, key, err := p.keyOf(g.Key.ID)
+	return key, err
+}
+
 // requested reads the key of a certificate request; nil if the file is not there.
 func requested(path string) (*Key, error) {
 	if path == "" {
