@@ -237,7 +237,7 @@ func (r *run) step(ctx context.Context, in Input, s Step) error {
 		if err != nil {
 			return err
 		}
-		return r.takeHome(ctx, in.Files, got)
+		return r.takeHome(ctx, in.Files, got, true)
 	case StepAbandon:
 		return r.CA.Abandon(ctx, r.Solver, r.line.Name)
 	case StepMakeKey:
@@ -288,7 +288,7 @@ func (r *run) obtain(ctx context.Context, f Files, key *Key) error {
 		}
 		return err
 	}
-	return r.takeHome(ctx, f, got)
+	return r.takeHome(ctx, f, got, false)
 }
 
 func liveKey(f Files) *Key {

@@ -2,6 +2,7 @@ package lines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,13 +11,19 @@ import (
 
 // takeHome stores a certificate, makes it live, and only then forgets its order. One
 // for a new key goes live only if the gate is open now: to wait for the CA took time.
-// Otherwise its order stays.
-func (r *run) takeHome(ctx context.Context, f Files, got *acmeclient.Certificate) error {
+// Otherwise its order stays. The live certificate itself comes from an order that was
+// left over, stored and not forgotten; from a new one it is a fault of the CA, that must
+// not be asked again at once.
+func (r *run) takeHome(ctx context.Context, f Files, got *acmeclient.Certificate, leftOver bool) error {
 	for _, note := range got.Notes {
 		r.Log(r.line.Name, note)
 	}
-	if f.Live != nil && f.Live.Leaf().Equal(got.Chain[0]) { // killed before it was forgotten
-		return r.CA.Forget(r.line.Name)
+	if f.Live != nil && f.Live.Leaf().Equal(got.Chain[0]) {
+		err := r.CA.Forget(r.line.Name)
+		if !leftOver {
+			err = errors.Join(errors.New("the CA gave the live certificate again, and no new one"), err)
+		}
+		return err
 	}
 	var key *Key
 	for _, k := range []*Key{f.Next, liveKey(f)} {
