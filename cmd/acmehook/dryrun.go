@@ -89,18 +89,33 @@ func (h *hook) try(ctx context.Context, l config.Line) (*acmeclient.Certificate,
 	return got, errors.Join(err, client.Deactivate(last))
 }
 
-// order takes a line's order through with a key that is thrown away.
-func (h *hook) order(ctx context.Context, client *acmeclient.Client, source validate.Source, l config.Line) (*acmeclient.Certificate, error) {
+// order takes a line's order through with a key that is thrown away, or with each of its
+// certificate requests.
+func (h *hook) order(ctx context.Context, client *acmeclient.Client, source validate.Source, l config.Line) (got *acmeclient.Certificate, err error) {
+	requests := [][]byte{nil}
+	if l.CSR != "" {
+		if requests, err = lines.Requests(l); err != nil {
+			return nil, err
+		}
+	}
 	if err := h.preflight(client, source)(ctx, l); err != nil {
 		return nil, fmt.Errorf("before an order at the directory for trials: %w", err)
 	}
-	key, err := lines.NewKey(l.KeyType)
-	if err != nil {
-		return nil, err
+	for _, csr := range requests {
+		r := acmeclient.Request{Name: l.Name, Identifiers: l.Names, CSR: csr, KeyRef: "dry-run", Profile: l.Profile}
+		if csr == nil {
+			if r.Key, err = lines.NewKey(l.KeyType); err != nil {
+				return nil, err
+			}
+		}
+		if got, err = client.Obtain(ctx, solver{h}, r); err != nil {
+			return nil, err
+		}
+		if err := client.Forget(l.Name); err != nil {
+			return nil, err
+		}
 	}
-	return client.Obtain(ctx, solver{h}, acmeclient.Request{
-		Name: l.Name, Identifiers: l.Names, Key: key, KeyRef: "dry-run", Profile: l.Profile,
-	})
+	return got, nil
 }
 
 // memory is a Store that ends with the process.

@@ -5,8 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"zonebuild/internal/acmeclient"
 	"zonebuild/internal/cli"
 	"zonebuild/internal/lab"
+	"zonebuild/internal/lines"
 )
 
 // TestDryRun: an order at the directory for trials, whose challenges Pebble really
@@ -50,4 +52,47 @@ func TestDryRun(t *testing.T) {
 	if after := y.tree(); !maps.Equal(before, after) {
 		t.Errorf("before\n%v\nafter\n%v", before, after)
 	}
+}
+
+// TestDryRunOfRequests: the certificate requests of a line are what is tried.
+func TestDryRunOfRequests(t *testing.T) {
+	y := newYard(t)
+	ca := lab.PebbleWith(t, y.addr, lab.PebbleOptions{})
+	y.write("acmehook.toml", y.general()+account(ca)+"staging = \""+ca.Directory()+"\"\n"+mail+"csr = \"a.csr\"\nnext-csr = \"b.csr\"\n")
+	issued := func(want int) {
+		t.Helper()
+		if n := strings.Count(ca.Log(), "Issued certificate serial"); n != want {
+			t.Errorf("%d certificates, want %d", n, want)
+		}
+	}
+	y.says(cli.ExitFailed, "read the certificate request "+y.path("a.csr"), "issue", "mail", "--dry-run")
+	y.request("a.csr", "mail.example.org", "other.example.org")
+	y.says(cli.ExitFailed, "the certificate request: it is for other.example.org too", "issue", "mail", "--dry-run")
+	y.request("a.csr", "mail.example.org", "*.mail.example.org")
+	y.says(cli.ExitOK, "would be issued", "issue", "mail", "--dry-run")
+	issued(1)
+	y.request("b.csr", "mail.example.org")
+	y.says(cli.ExitFailed, "the certificate request: it is not for *.mail.example.org", "renew", "mail", "--dry-run")
+	issued(2)
+	y.request("b.csr", "*.mail.example.org", "mail.example.org")
+	y.says(cli.ExitOK, "would be issued", "renew", "--dry-run")
+	issued(4)
+	y.write("b.csr", "junk")
+	y.says(cli.ExitFailed, "b.csr: it cannot be parsed", "renew", "--dry-run")
+	issued(4)
+	y.noChallenges()
+}
+
+// request writes a certificate request for names, of a key that nobody keeps.
+func (y *yard) request(file string, names ...string) {
+	y.t.Helper()
+	key, err := lines.NewKey("ecdsa-p256")
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	der, err := acmeclient.NewCSR(key, names)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	y.write(file, lab.Block("CERTIFICATE REQUEST", der))
 }

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"zonebuild/internal/config"
 	"zonebuild/internal/durable"
 )
 
@@ -227,6 +228,24 @@ func requested(path string) (*Key, error) {
 	}
 	spki := csr.RawSubjectPublicKeyInfo
 	return &Key{ID: "csr-" + hash(spki)[:16], SPKI: spki, CSR: der}, nil
+}
+
+// Requests are the certificate requests of a line whose keys are elsewhere, in DER.
+// Errors: none is there, or one cannot be read.
+func Requests(l config.Line) (out [][]byte, err error) {
+	for _, path := range []string{l.CSR, l.NextCSR} {
+		k, err := requested(path)
+		if err != nil {
+			return nil, err
+		}
+		if k != nil {
+			out = append(out, k.CSR)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("read the certificate request %s: %w", l.CSR, fs.ErrNotExist)
+	}
+	return out, nil
 }
 
 // listKeys gives the IDs of the private keys that were made or taken over for a line.
