@@ -156,7 +156,7 @@ func (h *hook) spared(all []finding) []finding {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(f finding) bool {
-		return f.silent && right[f.zone] >= min(max(h.config.MinServers, 1), asked[f.zone])
+		return f.silent && authority.Enough(right[f.zone], asked[f.zone], h.config.MinServers)
 	})
 }
 

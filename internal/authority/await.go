@@ -26,7 +26,7 @@ type AwaitOptions struct {
 	Want       []Expected
 	Gone       bool          // wait until nobody answers the values any more
 	DeadAfter  time.Duration // a server that never answered for so long may be left out
-	MinServers int           // if so many others, or all there are, show the values
+	MinServers int           // if so many others show the values (Enough)
 	Progress   func(waiting []string)
 	Stop       func() error // an error ends the wait at once
 }
@@ -94,9 +94,15 @@ func (o *AwaitOptions) judge(states []serverState, start, now time.Time) (waitin
 		}
 		waiting = append(waiting, o.Servers[i].String()+" "+s.why)
 	}
-	dead := lag == 0 && show >= min(max(o.MinServers, 1), len(states))
+	dead := lag == 0 && Enough(show, len(states), o.MinServers)
 	return waiting, len(waiting) == 0 || dead
 }
+
+// Enough reports whether so many of all servers answer right that those which do not
+// answer at all are left out: as many as are wanted, or all but one where there are
+// fewer, and one at least. Of two name servers one may be dead for months, and
+// certificates must not expire for that: a CA asks the other one then, too.
+func Enough(right, all, wanted int) bool { return right >= max(1, min(wanted, all-1)) }
 
 func (s *serverState) ask(ctx context.Context, server Server, want []Expected, gone bool) {
 	for _, owner := range owners(want) {
