@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,5 +54,50 @@ func TestSameCertificate(t *testing.T) {
 	ordered(1)
 	if s := y.status(); s.Generation != 2 || s.Alarm.Code != "" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestKeyIsPatient: a next key that cannot be stored or published is tried again like what
+// the CA refuses, silently between, and no private key is left of the tries.
+func TestKeyIsPatient(t *testing.T) {
+	for _, broken := range []string{"lines/mail/archive", "keys/mail"} {
+		t.Run(filepath.Base(broken), func(t *testing.T) {
+			y := newYard(t)
+			ca := lab.NewFakeCA(t)
+			y.ages(ca)
+			y.configure(ca, fakeLine)
+			y.does(cli.ExitOK, "init")
+			y.write(broken, "no directory")
+			keys := func(want int) {
+				t.Helper()
+				if list, err := filepath.Glob(y.path("keys/mail/*")); err != nil || len(list) != want {
+					t.Errorf("%v %v", list, err)
+				}
+			}
+			y.does(cli.ExitFailed, "run")
+			for _, wait := range []time.Duration{time.Minute, 10 * time.Minute, 100 * time.Minute, 24 * time.Hour} {
+				y.past += wait - 10*time.Second
+				if said := y.does(cli.ExitOK, "run"); said != "" {
+					t.Errorf("it says %q", said)
+				}
+				if s := y.status(); s.Error == "" || !strings.Contains(fmt.Sprint(s.Waits), "there is no key yet, but the last try failed") {
+					t.Errorf("%+v", s)
+				}
+				y.past += 15 * time.Second
+				y.says(cli.ExitFailed, "make-key", "run")
+				keys(0)
+			}
+			y.forget(broken)
+			y.does(cli.ExitOK, "issue", "mail")
+			y.does(cli.ExitOK, "run")
+			keys(2)
+			if s := y.status(); s.Generation != 1 || s.Error != "" {
+				t.Errorf("%+v", s)
+			}
+			// A key that was waited for in vain is no reason to wait with the next change.
+			y.does(cli.ExitOK, "renew", "mail", "--force-new-key", "--i-accept-dane-breakage")
+			y.does(cli.ExitOK, "run")
+			keys(3)
+		})
 	}
 }

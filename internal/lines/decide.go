@@ -127,6 +127,15 @@ func (d *decision) order(s Step, why string) {
 	}
 }
 
+// makeKey adds the step, unless the disk is to be left alone.
+func (d *decision) makeKey(why string) {
+	if at := d.State.KeyRetry.until(d.Now); at.After(d.Now) && !d.Word.Now {
+		d.wait(at, why+", but the last try failed")
+	} else {
+		d.add(StepMakeKey, why)
+	}
+}
+
 // maxOrder is how long an order may take. What the CA does not hand out for a day is
 // asked for anew; a CA forgets orders after some days anyway.
 const maxOrder = 24 * time.Hour
@@ -174,7 +183,7 @@ func (d *decision) first() {
 		d.wait(time.Time{}, d.Files.NextFault)
 		return
 	case d.Files.Next == nil || d.Files.Wanted != nil:
-		d.add(StepMakeKey, "there is no key yet")
+		d.makeKey("there is no key yet")
 		return
 	}
 	if d.resuming() {
@@ -221,7 +230,7 @@ func (d *decision) follow() {
 	case change && d.Line.CSR != "" && d.Files.Next == nil && d.Files.Wanted == nil:
 		d.wait(time.Time{}, whyChange+", but there is no certificate request for another key (csr, next-csr)")
 	case d.Files.Wanted != nil, d.Files.Next == nil && d.Line.CSR == "" && (d.Line.NextKey || change):
-		d.add(StepMakeKey, "a next key is wanted")
+		d.makeKey("a next key is wanted")
 		if d.Word.Break {
 			return // the key comes first, and then this is asked again
 		}

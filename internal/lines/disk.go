@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"zonebuild/internal/config"
 	"zonebuild/internal/durable"
@@ -355,12 +356,21 @@ func (p Paths) prune(live, keep int, next *Key) error {
 		if used[id] {
 			continue
 		}
-		if err := durable.Remove(p.key(id)); err != nil {
-			return fmt.Errorf("remove an old key: %w", err)
-		}
-		if err := os.RemoveAll(filepath.Join(p.Line, "archive", "key-"+id)); err != nil {
+		if err := p.drop(id); err != nil {
 			return fmt.Errorf("remove an old key: %w", err)
 		}
 	}
 	return nil
+}
+
+// drop removes a key, and its public half from where it was published.
+func (p Paths) drop(id string) error {
+	if err := durable.Remove(p.key(id)); err != nil {
+		return err
+	}
+	err := os.RemoveAll(filepath.Join(p.Line, "archive", "key-"+id))
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil // there is no such directory
+	}
+	return err
 }

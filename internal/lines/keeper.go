@@ -98,7 +98,7 @@ func (r *run) steps(ctx context.Context) error {
 		})
 		if i < 0 {
 			r.refuse(in)
-			r.resting = in.RetryAt.After(in.Now) || believed(in.State.Deploy.RetryAt, in.Now).After(in.Now)
+			r.resting = slices.ContainsFunc([]time.Time{in.RetryAt, believed(in.State.Deploy.RetryAt, in.Now), in.State.KeyRetry.until(in.Now)}, in.Now.Before)
 			return r.failures(nil)
 		}
 		due := Decide(in).Steps[i]
@@ -112,6 +112,9 @@ func (r *run) steps(ctx context.Context) error {
 			r.failed[due.Step] = err
 			if due.Step == StepIssue || due.Step == StepRenew || due.Step == StepResume || due.Step == StepCombine {
 				r.state.Retry = r.state.Retry.failed(r.Now())
+			}
+			if due.Step == StepMakeKey {
+				r.state.KeyRetry = r.state.KeyRetry.failed(r.Now())
 			}
 		}
 	}
@@ -241,14 +244,7 @@ func (r *run) step(ctx context.Context, in Input, s Step) error {
 	case StepAbandon:
 		return r.CA.Abandon(ctx, r.Solver, r.line.Name)
 	case StepMakeKey:
-		k := in.Files.Wanted
-		if k == nil {
-			var err error
-			if k, err = r.paths.newKey(r.line.KeyType, r.Now()); err != nil {
-				return err
-			}
-		}
-		return r.paths.publish(k)
+		return r.makeKey(in.Files.Wanted)
 	case StepIssue:
 		return r.obtain(ctx, in.Files, in.Files.Next)
 	case StepRenew:
@@ -260,6 +256,26 @@ func (r *run) step(ctx context.Context, in Input, s Step) error {
 	default:
 		return r.probe(ctx, in.Files.Live)
 	}
+}
+
+// makeKey makes the next key, or takes the one of a certificate request. A key that
+// cannot be published is removed: tries must not fill the directory with private keys.
+func (r *run) makeKey(k *Key) error {
+	made := k == nil
+	if made {
+		var err error
+		if k, err = r.paths.newKey(r.line.KeyType, r.Now()); err != nil {
+			return err
+		}
+	}
+	err := r.paths.publish(k)
+	switch {
+	case err != nil && made:
+		return errors.Join(err, r.paths.drop(k.ID))
+	case err == nil:
+		r.state.KeyRetry = Retry{}
+	}
+	return err
 }
 
 // obtain orders a certificate for a key and makes it live.

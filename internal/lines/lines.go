@@ -103,6 +103,7 @@ type State struct {
 	ChangeFailed string              `json:"change_failed,omitempty"`
 	Stored       Stored              `json:"stored,omitzero"`
 	Retry        Retry               `json:"retry,omitzero"`
+	KeyRetry     Retry               `json:"key_retry,omitzero"` // of the next key
 	Revoked      Revoked             `json:"revoked,omitzero"`
 	Deploy       Deploy              `json:"deploy"`
 	Served       map[string]Serving  `json:"served,omitempty"` // by service
