@@ -21,6 +21,7 @@ import (
 type Account struct {
 	Directory  string
 	Staging    string   // the directory for trials; "" = none is known
+	Trial      bool     // Directory is one for trials itself
 	Contact    []string // URLs, such as mailto:
 	AgreeTerms bool
 	Key        string        // PEM file, ready to use
@@ -75,7 +76,10 @@ type Service struct {
 	Timeout  time.Duration
 }
 
-const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+const (
+	letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+	forTrials   = "https://acme-staging-v02.api.letsencrypt.org/directory" // of the same
+)
 
 // Bounds of acmehook.toml.
 const (
@@ -91,8 +95,9 @@ func (l *loader) loadAccount(h *Hook, e *entry) {
 		l.errorf(e.at, "config-value", "account: eab-key-id and eab-key-file are given together or not at all")
 	}
 	if a.Staging == "" && a.Directory == letsEncrypt {
-		a.Staging = "https://acme-staging-v02.api.letsencrypt.org/directory"
+		a.Staging = forTrials
 	}
+	a.Trial = a.Directory == forTrials || a.Directory == a.Staging
 	l.place(&a.Key, &a.CAFile, &a.EABKeyFile)
 	h.Account = a
 }

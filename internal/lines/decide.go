@@ -49,6 +49,7 @@ type Input struct {
 	Word     Word
 	Fresh    bool // a certificate was stored in this run: no other is ordered
 	Params   Params
+	Wanted   Wanted
 	Now      time.Time
 }
 
@@ -280,6 +281,13 @@ func (d *decision) due() (bool, string, time.Time) {
 	at, why := d.renewAt()
 	if !slices.Equal(namesOf(d.Files.Live), sorted(d.Line.Names)) {
 		at, why = time.Time{}, "the names have changed"
+	}
+	if old := d.State.Source.outdated(d.Files.Live, d.Line, d.Wanted); old != "" {
+		if d.Wanted.Trial && !d.Word.Now { // no timer puts a certificate of a trial in the place of one that counts
+			d.wait(time.Time{}, old+", and the one of acmehook.toml is for trials: acmehook issue "+d.Line.Name+" takes a certificate of it")
+		} else {
+			at, why = time.Time{}, old
+		}
 	}
 	switch {
 	case d.Files.Live.Damaged != "":

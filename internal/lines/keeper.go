@@ -180,7 +180,7 @@ func (r *run) input(ctx context.Context) (Input, error) {
 	r.look(ctx, files)
 	in := Input{
 		Line: r.line, Services: r.services, Files: files, State: r.state, Word: r.word, Fresh: r.fresh,
-		Params: Params{TTLs: r.Config.TTLs, Margin: r.Config.Margin}, Now: r.Now(),
+		Params: Params{TTLs: r.Config.TTLs, Margin: r.Config.Margin}, Wanted: wanted(r.Config), Now: r.Now(),
 	}
 	in.Order, in.RetryAt, err = onTheWay(r.CA, r.line.Name, in.Now)
 	if errors.Is(err, acmeclient.ErrDamaged) { // of an order nobody can finish
@@ -294,7 +294,7 @@ func (r *run) obtain(ctx context.Context, f Files, key *Key) error {
 			return err
 		}
 	}
-	if f.Live != nil {
+	if f.Live != nil && !r.state.Source.elsewhere(f.Live, wanted(r.Config)) {
 		request.Replaces = f.Live.Leaf()
 	}
 	got, err := r.CA.Obtain(ctx, r.Solver, request)

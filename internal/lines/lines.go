@@ -102,6 +102,7 @@ type State struct {
 	// ChangeFailed is the Hash of a next key for which the CA gave no certificate.
 	ChangeFailed string              `json:"change_failed,omitempty"`
 	Stored       Stored              `json:"stored,omitzero"`
+	Source       Source              `json:"source,omitzero"`
 	Retry        Retry               `json:"retry,omitzero"`
 	KeyRetry     Retry               `json:"key_retry,omitzero"` // of the next key
 	Revoked      Revoked             `json:"revoked,omitzero"`

@@ -60,7 +60,7 @@ func (k *Keeper) Status(l config.Line) (Status, error) {
 	}
 	in := Input{
 		Line: l, Services: k.Config.ServicesOf(l), Files: files, State: state,
-		Params: Params{TTLs: k.Config.TTLs, Margin: k.Config.Margin}, Now: k.Now(),
+		Params: Params{TTLs: k.Config.TTLs, Margin: k.Config.Margin}, Wanted: wanted(k.Config), Now: k.Now(),
 	}
 	if k.CA != nil {
 		if in.Order, in.RetryAt, err = onTheWay(k.CA, l.Name, in.Now); err != nil {

@@ -49,6 +49,10 @@ func (r *run) takeHome(ctx context.Context, f Files, got *acmeclient.Certificate
 		return fmt.Errorf("store the certificate: %w", err)
 	}
 	r.fresh = true
+	r.state.Source = Source{}
+	if o, found, err := r.CA.Order(r.line.Name); err == nil && found {
+		r.state.Source = Source{Cert: hash(got.Chain[0].Raw), Directory: o.Directory, Profile: o.Profile, Issuer: o.Issuer}
+	}
 	if change || !r.word.Break { // an order that was on its way is not the new key that is wanted
 		r.word = Word{}
 	}
