@@ -175,7 +175,7 @@ func TestPreflight(t *testing.T) {
 		want   string
 	}{
 		"server": {func(y *yard) {
-			y.write("acmehook.toml", strings.Replace(y.read("acmehook.toml"), "servers = [", "servers = [\"127.0.0.1@9\", ", 1))
+			y.write("acmehook.toml", strings.Replace(y.read("acmehook.toml"), "servers = [", "servers = [\"127.0.0.1@9\", \"127.0.0.2@9\", ", 1))
 		}, "before an order: name server 127.0.0.1@9: "},
 		"issue":    {func(y *yard) { y.record(`example.org. 1 IN CAA 0 issue "other.example"`) }, "CAA at example.org. does not allow example.org to ca.example"},
 		"method":   {func(y *yard) { y.record(`example.org. 1 IN CAA 0 issue "ca.example; validationmethods=http-01"`) }, "CAA at example.org. does not allow"},
