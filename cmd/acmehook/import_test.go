@@ -136,6 +136,29 @@ func TestImportACMEsh(t *testing.T) {
 	y.noChallenges()
 }
 
+// TestImportBeside: a certificate that is taken over where another one was live before goes
+// beside it.
+func TestImportBeside(t *testing.T) {
+	y := newYard(t)
+	ca := lab.NewFakeCA(t)
+	y.configure(ca, mail)
+	y.does(cli.ExitOK, "init")
+	y.does(cli.ExitOK, "issue", "mail")
+	dir := y.asCertbot("mail.example.org")
+	y.does(cli.ExitOK, "renew", "mail", "--force")
+	imported := y.read("lines/mail/archive/0001/cert.pem")
+	y.forget("lines/mail/archive/0001", "lines/mail/live")
+	before := y.read("lines/mail/archive/0002/cert.pem")
+	y.says(cli.ExitOK, "line mail: mail.example.org", "import", "certbot", dir)
+	if s := y.status(); s.Generation != 3 || y.read("lines/mail/live/cert.pem") != imported || y.read("lines/mail/archive/0002/cert.pem") != before {
+		t.Errorf("%+v", s)
+	}
+	if y.read("lines/mail/live/privkey.pem") == "" {
+		t.Error("no key")
+	}
+	y.does(cli.ExitOK, "renew", "mail", "--force")
+}
+
 func (y *yard) mkdir(name string, mode os.FileMode) {
 	y.t.Helper()
 	if err := os.MkdirAll(y.path(name), mode); err != nil {

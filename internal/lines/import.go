@@ -93,8 +93,8 @@ func belongs(key crypto.Signer, leaf *x509.Certificate) error {
 	return err
 }
 
-// Adopt makes a certificate of another client the first generation of a line. The
-// line must have none, and the same names.
+// Adopt makes a certificate of another client the next generation of a line, mostly the
+// first. The line must have none that is live, and the same names.
 func Adopt(h *config.Hook, l config.Line, f Found, now time.Time) error {
 	p := PathsOf(h, l.Name)
 	files, err := p.Read(l)
@@ -120,7 +120,11 @@ func Adopt(h *config.Hook, l config.Line, f Found, now time.Time) error {
 	if err := writeKey(p.key(k.ID), f.Key, p.secret()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("import %s: %w", f.Name, err)
 	}
-	if err := p.install(l, f.Chain, k, 1); err != nil {
+	number, err := p.fresh(files) // the generations of before, if there are some, stay
+	if err != nil {
+		return fmt.Errorf("import %s: %w", f.Name, err)
+	}
+	if err := p.install(l, f.Chain, k, number); err != nil {
 		return fmt.Errorf("import %s: %w", f.Name, err)
 	}
 	return nil
