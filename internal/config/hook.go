@@ -90,6 +90,9 @@ func LoadHook(dir string) (*Hook, diag.List) {
 	h.DropBox = l.inTree(h.DropBox)
 	l.place(&h.Report, &h.LinesDir, &h.KeysDir, &h.StateDir, &h.Anchors)
 	l.placePrograms(h.AlarmCommand)
+	if len(l.faults) == 0 {
+		l.checkPlaces(h)
+	}
 	return h, l.faults
 }
 

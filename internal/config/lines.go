@@ -402,6 +402,54 @@ func (l *loader) checkLines(h *Hook, root *table) {
 	}
 }
 
+// checkPlaces wants private keys and state to be in no directory that others are given: the
+// lines' are public, and what is in the drop box is the builder's to judge.
+func (l *loader) checkPlaces(h *Hook) {
+	if len(h.Lines) == 0 {
+		return
+	}
+	type place struct{ what, path string }
+	public := []place{{"lines-dir", h.LinesDir}}
+	private := []place{{"keys-dir", h.KeysDir}, {"state-dir", h.StateDir}}
+	if h.Account != nil {
+		private = append(private, place{"account: key", h.Account.Key})
+	}
+	for _, n := range h.Lines {
+		if n.Dir != "" {
+			public = append(public, place{"line " + n.Name + ": directory", n.Dir})
+		}
+		if n.KeysDir != "" {
+			private = append(private, place{"line " + n.Name + ": keys", n.KeysDir})
+		}
+	}
+	at := diag.Pos{File: HookFile}
+	for _, p := range private {
+		for _, dir := range public {
+			if within(p.path, dir.path) {
+				l.errorf(at, "config-value", "%s: %s is in that of %s, which is public", p.what, p.path, dir.what)
+			}
+		}
+	}
+	for _, p := range append(public, private...) {
+		if within(p.path, h.DropBox) {
+			l.errorf(at, "config-value", "%s: %s is in the drop box %s, where challenges are and nothing else", p.what, p.path, h.DropBox)
+		}
+	}
+}
+
+// within reports whether a path is a directory or below it.
+func within(path, dir string) bool {
+	path, err := filepath.Abs(path)
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		return false // where the working directory is gone; it is not used then
+	}
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
 // Line is the line of a name.
 func (h *Hook) Line(name string) (Line, bool) {
 	i := slices.IndexFunc(h.Lines, func(n Line) bool { return n.Name == name })

@@ -100,3 +100,30 @@ func TestServicePresets(t *testing.T) {
 		})
 	}
 }
+
+// TestPlacesApart: no private key and no state below what is public, nothing of a line in
+// the drop box; what is only named alike is left alone.
+func TestPlacesApart(t *testing.T) {
+	const line = "[line.mail]\nnames = [\"a.example\"]\n"
+	for text, want := range map[string]string{
+		"keys-dir = \"lines/keys\"\n" + line:                                          "keys-dir: lines/keys is in that of lines-dir, which is public",
+		"lines-dir = \"/srv/./certs/\"\nkeys-dir = \"/srv/certs/x/../keys\"\n" + line: "keys-dir: /srv/certs/x/../keys is in that of lines-dir, which is public",
+		"state-dir = \"lines/state\"\n" + line:                                        "state-dir: lines/state is in that of lines-dir, which is public",
+		"[account]\nkey = \"lines/account.key\"\n" + line:                             "account: key: lines/account.key is in that of lines-dir, which is public",
+		line + "keys = \"lines/mail/keys\"\n":                                         "line mail: keys: lines/mail/keys is in that of lines-dir, which is public",
+		line + "directory = \"/srv/a\"\nkeys = \"/srv/a/keys\"\n":                     "line mail: keys: /srv/a/keys is in that of line mail: directory, which is public",
+		"lines-dir = \"dnsextra\"\n" + line:                                           "lines-dir: dnsextra is in the drop box dnsextra, where challenges are and nothing else",
+		"drop-box = \"/box\"\nkeys-dir = \"/box/keys\"\n" + line:                      "keys-dir: /box/keys is in the drop box /box, where challenges are and nothing else",
+		line + "directory = \"dnsextra/mail\"\n":                                      "line mail: directory: dnsextra/mail is in the drop box dnsextra, where challenges are and nothing else",
+		line + "keys = \"linesx\"\n":                                                  "",
+		"lines-dir = \"keys/lines\"\n" + line:                                         "",
+		"keys-dir = \"..lines\"\n" + line:                                             "",
+		"drop-box = \"lines\"\n":                                                      "", // no line: nothing is there
+		"keys-dir = \"dnsextra\"\n[service.x]\nport = 1\nhost = \"h.example\"":        "",
+	} {
+		_, faults := hookOf(t, text)
+		if want == "" && len(faults) > 0 || want != "" && (len(faults) != 1 || faults[0] != "acmehook.toml: "+want+" [config-value]") {
+			t.Errorf("%q:\n%q, want\n%q", text, faults, want)
+		}
+	}
+}
