@@ -223,13 +223,15 @@ func (h *hook) revoke(ctx context.Context, l config.Line, g *lines.Generation, r
 	return nil
 }
 
-// advise says what the operator can do about an error of the account.
+// advise says what the operator can do about an error of the account, or of its orders.
 func (h *hook) advise(err error) error {
 	switch {
 	case errors.Is(err, acmeclient.ErrNoAccount):
 		return fmt.Errorf("%w (acmehook init makes one)", err)
 	case errors.Is(err, acmeclient.ErrAccountOver):
 		return fmt.Errorf("%w (for ever: put %s away, and acmehook init makes another)", err, h.config.Account.Key)
+	case errors.Is(err, acmeclient.ErrTooManyOrders):
+		return fmt.Errorf("%w (renew NAME --force --beyond-limits makes it all the same, if the CA does)", err)
 	case errors.Is(err, acmeclient.ErrEAB):
 		return fmt.Errorf("%w (eab-key-id and eab-key-file in [account])", err)
 	}

@@ -16,6 +16,7 @@ import (
 func TestSameCertificate(t *testing.T) {
 	y := newYard(t)
 	ca := lab.NewFakeCA(t)
+	y.ages(ca)
 	first := ""
 	ca.Chain = func(s string) string {
 		if first == "" {
@@ -49,7 +50,7 @@ func TestSameCertificate(t *testing.T) {
 		ordered(1)
 	}
 	ca.Chain = nil
-	y.past += 25 * time.Hour
+	y.past += 8 * 24 * time.Hour // five certificates in a week were enough
 	y.does(cli.ExitOK, "run")
 	ordered(1)
 	if s := y.status(); s.Generation != 2 || s.Alarm.Code != "" {
@@ -100,4 +101,60 @@ func TestKeyIsPatient(t *testing.T) {
 			keys(3)
 		})
 	}
+}
+
+// TestManyOrders: whoever forces one renewal after the other is stopped before the CA is
+// out of patience, unless he says so; what was not asked for waits silently.
+func TestManyOrders(t *testing.T) {
+	y := newYard(t)
+	ca := lab.NewFakeCA(t)
+	y.ages(ca)
+	y.configure(ca, fakeLine)
+	y.does(cli.ExitOK, "init")
+	y.does(cli.ExitOK, "issue", "mail")
+	y.does(cli.ExitOK, "run")
+	for range 4 {
+		y.does(cli.ExitOK, "renew", "mail", "--force")
+	}
+	asked := func(want int) {
+		t.Helper()
+		if n := ca.Asked("/newOrder"); n != want {
+			t.Fatalf("%d orders, want %d", n, want)
+		}
+	}
+	asked(5)
+	for range 6 {
+		y.says(cli.ExitFailed, "too many orders: there were 5 certificates for these names since ", "renew", "mail", "--force")
+		y.says(cli.ExitFailed, "renew NAME --force --beyond-limits makes it all the same", "renew", "mail", "--force-new-key", "--i-accept-dane-breakage")
+	}
+	asked(5)
+	y.says(cli.ExitUsage, "--beyond-limits goes with --force", "renew", "mail", "--beyond-limits")
+	y.does(cli.ExitOK, "renew", "mail", "--force", "--beyond-limits")
+	asked(6)
+	y.does(cli.ExitOK, "run")
+	key := y.spki("lines/mail/live/cert.pem")
+	y.does(cli.ExitOK, "renew", "mail", "--force-new-key", "--i-accept-dane-breakage", "--beyond-limits")
+	asked(7)
+	if y.spki("lines/mail/live/cert.pem") == key {
+		t.Error("the key is the same")
+	}
+	// A timer waits, and says nothing.
+	y.does(cli.ExitOK, "run")
+	y.does(cli.ExitOK, "revoke", "mail", "--reason", "superseded")
+	y.past += 24 * time.Hour
+	if said := y.does(cli.ExitOK, "run"); said != "" {
+		t.Errorf("it says %q", said)
+	}
+	asked(7)
+	if s := y.status(); !strings.Contains(fmt.Sprint(s.Waits), "the live certificate is revoked, but there were 5 certificates for these names since ") || s.Error != "" {
+		t.Errorf("%+v", s)
+	}
+	y.past += 6*24*time.Hour + time.Minute
+	y.does(cli.ExitOK, "run")
+	asked(8)
+	// Other names are another matter.
+	y.past += 25 * time.Hour // the last certificate came in haste
+	y.configure(ca, strings.Replace(fakeLine, "example.org", "www.example.org", 1))
+	y.does(cli.ExitOK, "run")
+	asked(9)
 }

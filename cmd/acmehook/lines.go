@@ -68,10 +68,14 @@ func (p *program) renewCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "force", Usage: "whatever the time"},
 			&ucli.BoolFlag{Name: "force-new-key", Usage: "use a new key at once, whatever DNS says of it; needs --i-accept-dane-breakage"},
 			&ucli.BoolFlag{Name: "i-accept-dane-breakage", Usage: "clients that heed TLSA records will refuse the services until caches have forgotten the old ones"},
+			&ucli.BoolFlag{Name: "beyond-limits", Usage: "with one of these: also after 5 certificates for the same names in 7 days, or 10 orders in an hour"},
 			dryRunFlag(),
 		},
 		Action: func(c *ucli.Context) error {
-			w := lines.Word{Renew: c.Bool("force"), Break: c.Bool("force-new-key"), Now: c.Bool("force") || c.Bool("force-new-key")}
+			w := lines.Word{Renew: c.Bool("force"), Break: c.Bool("force-new-key"), Now: c.Bool("force") || c.Bool("force-new-key"), Beyond: c.Bool("beyond-limits")}
+			if w.Beyond && !w.Now {
+				return cli.Usagef("--beyond-limits goes with --force or --force-new-key")
+			}
 			if w.Break != c.Bool("i-accept-dane-breakage") {
 				return cli.Usagef("--force-new-key and --i-accept-dane-breakage are given together or not at all")
 			}

@@ -109,6 +109,7 @@ func (h History) without(subjects ...string) History {
 type Journal struct {
 	Failures  History              `json:"failures"`
 	NotBefore map[string]time.Time `json:"not-before,omitempty"` // of an order: the CA's Retry-After
+	Orders    []Ordered            `json:"orders,omitempty"`
 }
 
 // Journal reads the journal, for a status or to decide what is due. One that is
@@ -141,8 +142,9 @@ func (j Journal) asked(order string, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// held says why an order must not be made now; nil if it may.
-func (c *Client) held(o *Order) error {
+// held says why an order must not be made now; nil if it may. Beyond: whatever there were
+// of them.
+func (c *Client) held(o *Order, beyond bool) error {
 	j, err := c.Journal()
 	if err != nil {
 		return err
@@ -152,6 +154,9 @@ func (c *Client) held(o *Order) error {
 	if name, until := j.Failures.Blocked(o.Identifiers, now); name != "" && !proved {
 		return fmt.Errorf("%w: %s failed %d times within an hour, it rests until %s", ErrTooManyFailures, name, maxFailures, stamp(until))
 	}
+	if until, why := j.Full(o.Directory, o.Identifiers, now); !until.IsZero() && o.URL == "" && !beyond {
+		return fmt.Errorf("%w: %s, the next one may be made at %s", ErrTooManyOrders, why, stamp(until))
+	}
 	if at := j.asked(o.Name, now); !at.IsZero() {
 		return &Problem{Class: ErrRateLimited, Detail: "the CA has not been asked again", Until: at}
 	}
@@ -159,7 +164,7 @@ func (c *Client) held(o *Order) error {
 }
 
 // remember changes the journal by what became of an order.
-func (c *Client) remember(o *Order, failed error) error {
+func (c *Client) remember(o *Order, got *Certificate, failed error) error {
 	c.journal.Lock()
 	defer c.journal.Unlock()
 	j, err := c.Journal()
@@ -170,7 +175,6 @@ func (c *Client) remember(o *Order, failed error) error {
 	if j.NotBefore == nil {
 		j.NotBefore = map[string]time.Time{}
 	}
-	before := len(j.Failures) + len(j.NotBefore)
 	for name, at := range j.NotBefore {
 		if name == o.Name || !at.After(now) {
 			delete(j.NotBefore, name)
@@ -182,9 +186,8 @@ func (c *Client) remember(o *Order, failed error) error {
 			subjects = append(subjects, subjectOf(id))
 		}
 		j.Failures = j.Failures.without(subjects...)
-		if len(j.Failures)+len(j.NotBefore) == before {
-			return nil
-		}
+		leaf := got.Chain[0]
+		j.ordered(o, max(1, leaf.NotAfter.Sub(leaf.NotBefore)), now)
 		return c.save(journalName, j)
 	}
 	for _, name := range lostNames(failed) {

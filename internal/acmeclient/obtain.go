@@ -22,6 +22,7 @@ type Request struct {
 	Profile     string            // "" = the CA's choice
 	Replaces    *x509.Certificate // that this one renews (RFC 9773 §5); nil = none
 	Issuer      string            // common name of the issuer at the top of the wanted chain; "" = the CA's first
+	Beyond      bool              // also when there were too many orders for these names
 }
 
 // Errors about records.
@@ -42,8 +43,8 @@ func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 // stored the certificate: until then the same request gives the same certificate.
 // The context bounds the whole; Limits bound only its parts.
 //
-// Errors: a Problem, the classes of this package, those of solver and Store, and
-// the context's. After each the order can be tried again.
+// Errors: a Problem, the classes of this package, those of solver and Store,
+// ErrTooManyFailures, ErrTooManyOrders, and the context's. After each the order can be tried again.
 func (c *Client) Obtain(ctx context.Context, solver Solver, r Request) (*Certificate, error) {
 	got, err := c.obtain(ctx, solver, r)
 	if err != nil {
@@ -67,7 +68,7 @@ func (c *Client) obtain(ctx context.Context, solver Solver, r Request) (*Certifi
 	switch {
 	case !found:
 	case sameOrder(&old, wanted):
-		return c.drive(ctx, solver, &old)
+		return c.drive(ctx, solver, &old, r.Beyond)
 	case old.Phase == PhaseFinalizing || old.Phase == PhaseIssued:
 		return nil, fmt.Errorf("%w: %v, %s", ErrUnfinished, old.Identifiers, old.Phase)
 	default:
@@ -78,7 +79,7 @@ func (c *Client) obtain(ctx context.Context, solver Solver, r Request) (*Certifi
 	if err := c.saveOrder(wanted); err != nil {
 		return nil, err
 	}
-	return c.drive(ctx, solver, wanted)
+	return c.drive(ctx, solver, wanted, r.Beyond)
 }
 
 // plan is the record that a request begins with.
@@ -146,7 +147,7 @@ func (c *Client) resume(ctx context.Context, solver Solver, name string) (*Certi
 	if account != o.Account {
 		return nil, fmt.Errorf("%w: it is of the account %s", ErrUnfinished, clean(o.Account))
 	}
-	return c.drive(ctx, solver, &o)
+	return c.drive(ctx, solver, &o, false)
 }
 
 // Forget removes the record of an order whose certificate is stored.
@@ -175,15 +176,15 @@ func (c *Client) giveUp(ctx context.Context, solver Solver, o *Order) error {
 
 // drive takes an order to its certificate, unless it failed too often, and
 // remembers what became of it.
-func (c *Client) drive(ctx context.Context, solver Solver, o *Order) (*Certificate, error) {
-	if err := c.held(o); err != nil {
+func (c *Client) drive(ctx context.Context, solver Solver, o *Order, beyond bool) (*Certificate, error) {
+	if err := c.held(o, beyond); err != nil {
 		return nil, err
 	}
 	got, err := c.revive(ctx, solver, o)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return got, err // neither the CA's fault nor the zone's
 	}
-	if noted := c.remember(o, err); noted != nil && err != nil {
+	if noted := c.remember(o, got, err); noted != nil && err != nil {
 		err = together(err, noted)
 	} else if noted != nil {
 		got.Notes = append(got.Notes, noted.Error())
@@ -220,13 +221,19 @@ func (c *Client) advance(ctx context.Context, solver Solver, o *Order) (*Certifi
 		return c.collect(ctx, o)
 	}
 	if o.URL == "" {
-		if err := c.newOrder(ctx, o); err != nil {
+		o.Created = c.now()
+		err := c.newOrder(ctx, o)
+		if said := (*Problem)(nil); errors.As(err, &said) { // what it has not heard of it does not count
+			err = together(err, c.noteOrder(o))
+		}
+		if err != nil {
 			return nil, err
 		}
 		o.Phase = PhaseOrdered
 		if err := c.saveOrder(o); err != nil {
 			return nil, err
 		}
+		o.note(c.noteOrder(o))
 	}
 	solved, sent := false, false
 	for p := c.pace(); ; {

@@ -36,6 +36,8 @@ type Word struct {
 	Renew bool // whatever the time
 	Break bool // use the next key now, whatever DNS says: DANE clients will refuse the service
 	Now   bool // failures before do not put off the order
+
+	Beyond bool // nor do too many orders for the same names
 }
 
 // Input is all that a decision depends on.
@@ -46,6 +48,7 @@ type Input struct {
 	State    State
 	Order    *acmeclient.Order // that is not finished; nil: none
 	RetryAt  time.Time         // no order before; zero: at once
+	Full     Wait              // no new order before: there were too many; zero: at once
 	Word     Word
 	Fresh    bool // a certificate was stored in this run: no other is ordered
 	Params   Params
@@ -123,6 +126,8 @@ func (d *decision) order(s Step, why string) {
 	case d.Fresh && !d.Word.Break: // one certificate a run; a run that has one more to ask for comes soon
 	case d.RetryAt.After(d.Now) && !d.Word.Now:
 		d.wait(d.RetryAt, why+", but the last try failed")
+	case d.Full.At.After(d.Now) && !d.Word.Now && s != StepResume:
+		d.wait(d.Full.At, why+", but "+d.Full.Why)
 	default:
 		d.add(s, why)
 	}

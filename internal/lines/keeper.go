@@ -110,6 +110,9 @@ func (r *run) steps(ctx context.Context) error {
 				return r.failures(err)
 			}
 			r.failed[due.Step] = err
+			if errors.Is(err, acmeclient.ErrTooManyOrders) {
+				continue // the CA was not asked, and it is known when it may be
+			}
 			if due.Step == StepIssue || due.Step == StepRenew || due.Step == StepResume || due.Step == StepCombine {
 				r.state.Retry = r.state.Retry.failed(r.Now())
 			}
@@ -182,7 +185,7 @@ func (r *run) input(ctx context.Context) (Input, error) {
 		Line: r.line, Services: r.services, Files: files, State: r.state, Word: r.word, Fresh: r.fresh,
 		Params: Params{TTLs: r.Config.TTLs, Margin: r.Config.Margin}, Wanted: wanted(r.Config), Now: r.Now(),
 	}
-	in.Order, in.RetryAt, err = onTheWay(r.CA, r.line.Name, in.Now)
+	err = in.onTheWay(r.CA)
 	if errors.Is(err, acmeclient.ErrDamaged) { // of an order nobody can finish
 		r.Log(r.line.Name, "an order is given up: "+err.Error())
 		err = r.CA.Forget(r.line.Name)
@@ -287,6 +290,7 @@ func (r *run) obtain(ctx context.Context, f Files, key *Key) error {
 	}
 	request := acmeclient.Request{
 		Name: r.line.Name, Identifiers: r.line.Names, KeyRef: key.ID, Profile: r.line.Profile, Issuer: r.line.Issuer, CSR: key.CSR,
+		Beyond: r.word.Beyond,
 	}
 	var err error
 	if key.CSR == nil {
@@ -299,7 +303,7 @@ func (r *run) obtain(ctx context.Context, f Files, key *Key) error {
 	}
 	got, err := r.CA.Obtain(ctx, r.Solver, request)
 	if err != nil {
-		if f.Live != nil && key == f.Next && ctx.Err() == nil {
+		if f.Live != nil && key == f.Next && ctx.Err() == nil && !errors.Is(err, acmeclient.ErrTooManyOrders) {
 			r.state.ChangeFailed = key.Hash()
 		}
 		return err
@@ -314,17 +318,19 @@ func liveKey(f Files) *Key {
 	return f.Live.Key
 }
 
-// onTheWay reads what the client keeps of an order, without asking the CA.
-func onTheWay(ca CA, name string, now time.Time) (*acmeclient.Order, time.Time, error) {
+// onTheWay reads what the client keeps of orders, without asking the CA.
+func (in *Input) onTheWay(ca CA) error {
 	j, err := ca.Journal()
 	if err != nil {
-		return nil, time.Time{}, err
+		return err
 	}
-	o, found, err := ca.Order(name)
-	if err != nil || !found {
-		return nil, j.RetryAt(name, now), err
+	in.RetryAt = j.RetryAt(in.Line.Name, in.Now)
+	in.Full.At, in.Full.Why = j.Full(in.Wanted.Directory, in.Line.Names, in.Now)
+	o, found, err := ca.Order(in.Line.Name)
+	if err == nil && found {
+		in.Order = &o
 	}
-	return &o, j.RetryAt(name, now), nil
+	return err
 }
 
 // statePath is where the state of a line is.

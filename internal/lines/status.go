@@ -63,7 +63,7 @@ func (k *Keeper) Status(l config.Line) (Status, error) {
 		Params: Params{TTLs: k.Config.TTLs, Margin: k.Config.Margin}, Wanted: wanted(k.Config), Now: k.Now(),
 	}
 	if k.CA != nil {
-		if in.Order, in.RetryAt, err = onTheWay(k.CA, l.Name, in.Now); err != nil {
+		if err = in.onTheWay(k.CA); err != nil {
 			return s, fmt.Errorf("line %s: %w", l.Name, err)
 		}
 	}
