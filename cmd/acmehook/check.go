@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -29,7 +31,8 @@ type finding struct {
 
 	zone   domain.Name // of a name server
 	server bool
-	silent bool // the server does not answer at all
+	silent bool           // the server does not answer at all
+	addr   netip.AddrPort // of one that is silent
 }
 
 func (p *program) checkCommand() *ucli.Command {
@@ -109,38 +112,90 @@ func (h *hook) checkBox() []finding {
 	return []finding{box, result("clock", err)}
 }
 
-// checkServers asks every address of the name servers for the SOA.
+// atOnce bounds the questions that are on their way at the same time.
+const atOnce = 16
+
+// each does something for every number below n, some at the same time.
+func each(n int, do func(i int)) {
+	var all sync.WaitGroup
+	free := make(chan struct{}, atOnce)
+	for i := range n {
+		free <- struct{}{}
+		all.Go(func() {
+			do(i)
+			<-free
+		})
+	}
+	all.Wait()
+}
+
+// checkServers asks every address of the name servers for the SOA of each zone. One that
+// does not answer for a zone is not asked for the next: the names of a line may be a hundred.
 func (h *hook) checkServers(ctx context.Context, names []domain.Name) []finding {
+	type found struct {
+		zone    domain.Name
+		servers []authority.Server
+		err     error
+	}
+	zones := make([]found, len(names))
+	each(len(names), func(i int) {
+		z := &zones[i]
+		z.zone, z.servers, z.err = h.serversOf(ctx, names[i])
+	})
 	var out []finding
+	var addrs []netip.AddrPort
+	asked := map[netip.AddrPort][]int{} // what is found of it
 	seen := map[domain.Name]bool{}
-	for _, name := range names {
-		zone, servers, err := h.serversOf(ctx, name)
-		if err != nil {
-			out = append(out, result("name servers of "+name.String(), err))
-			continue
-		}
-		if seen[zone] {
-			continue
-		}
-		seen[zone] = true
-		for _, s := range servers {
-			in, err := authority.Exchange(ctx, s.Addr, authority.Question(zone, dns.TypeSOA, false))
-			silent := err != nil
-			switch {
-			case err == nil && in.Rcode == dns.RcodeNameError && in.Authoritative && len(h.config.Servers) > 0:
-				// Where its zone begins is not known here: a name without records is one
-				// that a challenge proves as well.
-			case err == nil && in.Rcode != dns.RcodeSuccess:
-				err = fmt.Errorf("answers %s for %s", authority.Rcode(in), zone)
-			case err == nil && !in.Authoritative:
-				err = fmt.Errorf("answers without authority for %s", zone)
+	for i, z := range zones {
+		switch {
+		case z.err != nil:
+			out = append(out, result("name servers of "+names[i].String(), z.err))
+		case !seen[z.zone]:
+			seen[z.zone] = true
+			for _, s := range z.servers {
+				if asked[s.Addr] == nil {
+					addrs = append(addrs, s.Addr)
+				}
+				asked[s.Addr] = append(asked[s.Addr], len(out))
+				out = append(out, finding{What: "name server " + s.String(), zone: z.zone, server: true})
 			}
-			f := result("name server "+s.String(), err)
-			f.zone, f.server, f.silent = zone, true, silent
-			out = append(out, f)
 		}
 	}
+	each(len(addrs), func(i int) {
+		var silence error
+		for _, n := range asked[addrs[i]] {
+			f := &out[n]
+			err := silence
+			if silence == nil {
+				silence, err = h.askSOA(ctx, addrs[i], f.zone)
+			}
+			if f.silent = silence != nil; f.silent {
+				f.addr = addrs[i]
+			}
+			if err != nil {
+				f.Error = err.Error()
+			}
+		}
+	})
 	return out
+}
+
+// askSOA says what is wrong with one server for one zone; silence, which is an error too,
+// that it does not answer at all.
+func (h *hook) askSOA(ctx context.Context, addr netip.AddrPort, zone domain.Name) (silence, err error) {
+	in, err := authority.Exchange(ctx, addr, authority.Question(zone, dns.TypeSOA, false))
+	switch {
+	case err != nil:
+		return err, err
+	case in.Rcode == dns.RcodeNameError && in.Authoritative && len(h.config.Servers) > 0:
+		// Where its zone begins is not known here: a name without records is one
+		// that a challenge proves as well.
+	case in.Rcode != dns.RcodeSuccess:
+		err = fmt.Errorf("answers %s for %s", authority.Rcode(in), zone)
+	case !in.Authoritative:
+		err = fmt.Errorf("answers without authority for %s", zone)
+	}
+	return nil, err
 }
 
 // spared drops the servers that do not answer, where enough others do: what waits for a

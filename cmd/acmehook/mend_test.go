@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -271,5 +273,62 @@ func TestJunkChainIsFetchedAgain(t *testing.T) {
 	y.does(cli.ExitOK, "run")
 	if n := ca.Asked("/newOrder"); n != 1 || y.status().Generation != 1 {
 		t.Errorf("%d orders", n)
+	}
+}
+
+// TestSilentServerIsAskedOnce: a server that takes questions and gives no answers holds up
+// what is looked at before an order once, and not for each of the names and their parents.
+func TestSilentServerIsAskedOnce(t *testing.T) {
+	y := newYard(t)
+	ca := lab.NewFakeCA(t)
+	ca.Change = func(_ *lab.FakeCA, path string, b map[string]any) {
+		if path == "/dir" {
+			b["meta"].(map[string]any)["caaIdentities"] = []any{"ca.example"}
+		}
+	}
+	hole, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			c, err := hole.Accept()
+			if err != nil {
+				return
+			}
+			asked.Add(1)
+			t.Cleanup(func() { c.Close() })
+		}
+	}()
+	t.Cleanup(func() {
+		hole.Close()
+		<-ended
+	})
+	var names []string
+	for i := range 40 {
+		names = append(names, fmt.Sprintf("\"n%d.a.example.org\", \"*.n%d.a.example.org\"", i, i))
+	}
+	general := strings.Replace(y.general(), "servers = [", fmt.Sprintf("servers = [%q, ", hole.Addr()), 1)
+	y.write("acmehook.toml", general+account(ca)+"[line.mail]\nnames = ["+strings.Join(names, ", ")+"]\n")
+	y.record(`n7.a.example.org. 1 IN CAA 0 issuewild "other.example"`)
+	y.does(cli.ExitOK, "init")
+	out := y.does(cli.ExitFailed, "issue", "mail")
+	if want := "before an order: CAA at n7.a.example.org. does not allow *.n7.a.example.org to ca.example\n"; !strings.HasSuffix(out, want) || strings.Contains(out, "name server") {
+		t.Errorf("%s", out)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("it was asked %d times", n)
+	}
+	// Where it counts, it is told for each name.
+	y.record(`example.org. 1 IN CAA 0 issue "other.example"`)
+	out = strings.ReplaceAll(y.does(cli.ExitNo, "check", "b.example.org", "c.example.org"), "127.0.0.1@"+strings.Split(hole.Addr().String(), ":")[1], "HOLE")
+	if strings.Count(out, "name server HOLE: ") != 2 || strings.Count(out, ": right\n") < 2 {
+		t.Errorf("%s", out)
+	}
+	if n := asked.Load(); n != 2 {
+		t.Errorf("it was asked %d times", n)
 	}
 }

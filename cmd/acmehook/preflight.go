@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -33,7 +34,14 @@ func (h *hook) preflight(client *acmeclient.Client, source validate.Source) func
 				names = append(names, n)
 			}
 		}
-		found = append(found, h.spared(h.checkServers(ctx, names))...)
+		servers := h.checkServers(ctx, names)
+		silent := map[netip.AddrPort]bool{}
+		for _, f := range servers {
+			if f.silent {
+				silent[f.addr] = true
+			}
+		}
+		found = append(found, h.spared(servers)...)
 		var faults []error
 		for _, f := range found {
 			if f.Error != "" {
@@ -41,13 +49,15 @@ func (h *hook) preflight(client *acmeclient.Client, source validate.Source) func
 			}
 		}
 		if source != nil {
-			for _, n := range names {
-				if a, err := source.LookUp(ctx, n, dns.TypeCAA); err == nil && a.Status == validate.Bogus {
-					faults = append(faults, fmt.Errorf("DNSSEC of %s: %s: %s", n, a.Status, a.Reason))
+			bogus := make([]error, len(names))
+			each(len(names), func(i int) {
+				if a, err := source.LookUp(ctx, names[i], dns.TypeCAA); err == nil && a.Status == validate.Bogus {
+					bogus[i] = fmt.Errorf("DNSSEC of %s: %s: %s", names[i], a.Status, a.Reason)
 				}
-			}
+			})
+			faults = append(faults, bogus...)
 		}
-		if err := h.checkCAA(ctx, client, l); err != nil {
+		if err := h.checkCAA(ctx, client, l, silent); err != nil {
 			faults = append(faults, err)
 		}
 		return errors.Join(faults...)
@@ -56,8 +66,8 @@ func (h *hook) preflight(client *acmeclient.Client, source validate.Source) func
 
 // checkCAA asks whether the CAA records of the names allow this account to get a
 // certificate by dns-01 (RFC 8659, RFC 8657). What cannot be looked up is left to
-// the CA.
-func (h *hook) checkCAA(ctx context.Context, client *acmeclient.Client, l config.Line) error {
+// the CA; servers that are known to be silent are not asked.
+func (h *hook) checkCAA(ctx context.Context, client *acmeclient.Client, l config.Line, silent map[netip.AddrPort]bool) error {
 	d, err := client.Directory(ctx)
 	if err != nil || len(d.CAA) == 0 {
 		return err
@@ -66,6 +76,26 @@ func (h *hook) checkCAA(ctx context.Context, client *acmeclient.Client, l config
 	if err != nil {
 		return h.advise(err)
 	}
+	type answer struct {
+		set []*dns.CAA
+		err error
+	}
+	var owners []domain.Name // at and above the names
+	known := map[domain.Name]*answer{}
+	for _, text := range l.Names {
+		n, err := domain.Parse(strings.TrimPrefix(text, "*."))
+		if err != nil {
+			return err
+		}
+		for ; n.Labels() > 0 && known[n] == nil; n = n.Parent() {
+			known[n] = &answer{}
+			owners = append(owners, n)
+		}
+	}
+	each(len(owners), func(i int) {
+		a := known[owners[i]]
+		a.set, a.err = h.caaOf(ctx, owners[i], silent)
+	})
 	var faults []error
 	for _, text := range l.Names {
 		base, wild := strings.CutPrefix(text, "*.")
@@ -73,12 +103,8 @@ func (h *hook) checkCAA(ctx context.Context, client *acmeclient.Client, l config
 		if err != nil {
 			return err
 		}
-		for ; n.Labels() > 0; n = n.Parent() {
-			set, err := h.caaOf(ctx, n)
-			if err != nil {
-				break
-			}
-			if len(set) > 0 {
+		for ; n.Labels() > 0 && known[n].err == nil; n = n.Parent() {
+			if set := known[n].set; len(set) > 0 {
 				if !allows(set, wild, d.CAA, account) {
 					faults = append(faults, fmt.Errorf("CAA at %s does not allow %s to %s", n, text, strings.Join(d.CAA, ", ")))
 				}
@@ -89,12 +115,15 @@ func (h *hook) checkCAA(ctx context.Context, client *acmeclient.Client, l config
 	return errors.Join(faults...)
 }
 
-func (h *hook) caaOf(ctx context.Context, n domain.Name) ([]*dns.CAA, error) {
+func (h *hook) caaOf(ctx context.Context, n domain.Name, silent map[netip.AddrPort]bool) ([]*dns.CAA, error) {
 	var rrs []dns.RR
 	if len(h.config.Servers) > 0 {
 		var in *dns.Msg
-		var err error
+		err := errors.New("no server answers")
 		for _, s := range h.config.Servers { // the first that answers
+			if silent[s] {
+				continue
+			}
 			if in, err = authority.Exchange(ctx, s, authority.Question(n, dns.TypeCAA, false)); err == nil {
 				break
 			}
