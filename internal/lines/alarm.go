@@ -53,7 +53,7 @@ func alarm(in Input) *Alarm {
 		return &Alarm{"line-unreadable", g.Damaged}
 	case in.State.Retry.Tries > 3 && !slices.Equal(namesOf(g), sorted(in.Line.Names)):
 		return &Alarm{"names-differ", "the certificate is not for the names of the line, and another one does not come about"}
-	case in.State.Deploy.Tries > 2:
+	case in.State.Deploy.Tries > 2 && in.State.Deploy.failing(in.Line.Deploy):
 		return &Alarm{"deploy-failed", "a deploy hook fails: " + in.State.Deploy.Error}
 	}
 	for _, s := range in.Services {

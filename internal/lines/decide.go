@@ -366,7 +366,7 @@ func (d *decision) settled() bool {
 
 func (d *decision) deployDue() bool {
 	p := d.State.Deploy
-	return p.Cert != d.Files.Live.ID() || p.Done < len(d.Line.Deploy)
+	return p.Cert != d.Files.Live.ID() || p.done(d.Line.Deploy) < len(d.Line.Deploy)
 }
 
 // spread brings the live certificate to those who serve it.
@@ -380,7 +380,7 @@ func (d *decision) spread() {
 	}
 	if d.deployDue() {
 		p := d.State.Deploy
-		if p.Cert == d.Files.Live.ID() && believed(p.RetryAt, d.Now).After(d.Now) && !d.Word.Now {
+		if p.Cert == d.Files.Live.ID() && p.failing(d.Line.Deploy) && believed(p.RetryAt, d.Now).After(d.Now) && !d.Word.Now {
 			d.wait(p.RetryAt, "a deploy hook failed: "+p.Error)
 		} else {
 			d.add(StepDeploy, "the services are to be told")

@@ -34,7 +34,7 @@ func TestDecide(t *testing.T) {
 			Services: []config.Service{{Name: "s", Host: domain.MustParse("h.example"), Port: 25, Proto: "tcp", TLSA: true}},
 			Files:    Files{Live: leaf(now.AddDate(0, 0, -10), now.AddDate(0, 0, 80)), Next: next},
 			State: State{
-				Gate: shut, Deploy: Deploy{Cert: cert, Done: 1},
+				Gate: shut, Deploy: Deploy{Cert: cert, Ran: []string{hookID([]string{"x"})}},
 				Served: map[string]Serving{"s": {Cert: cert, Key: live.Hash()}},
 			},
 			Params: Params{TTLs: 2}, Now: now,
@@ -69,7 +69,7 @@ func TestDecide(t *testing.T) {
 		"rollover, shut, due":      {func(in *Input) { in.State.Rollover, in.Word.Renew = now, true }, "[renew]"},
 		"rollover, open":           {func(in *Input) { in.State.Rollover, in.State.Gate = now, open }, "[issue]"},
 		"rollover, not settled":    {func(in *Input) { in.State.Rollover, in.State.Gate, in.State.Served = now, open, nil }, "[probe]"},
-		"rollover, hook due":       {func(in *Input) { in.State.Rollover, in.State.Gate, in.State.Deploy.Done = now, open, 0 }, "[deploy]"},
+		"rollover, hook due":       {func(in *Input) { in.State.Rollover, in.State.Gate, in.State.Deploy.Ran = now, open, nil }, "[deploy]"},
 		"rollover, no next":        {func(in *Input) { in.State.Rollover, in.Files.Next, in.Line.NextKey = now, nil, false }, "[make-key]"},
 		"no next wanted":           {func(in *Input) { in.Files.Next, in.Line.NextKey = nil, false }, "[]"},
 		"next wanted":              {func(in *Input) { in.Files.Next = nil }, "[make-key]"},
@@ -121,16 +121,25 @@ func TestDecide(t *testing.T) {
 		"order and first": {func(in *Input) {
 			in.Files.Live, in.State.Gate, in.Order = nil, open, way("next", now)
 		}, "[resume]"},
-		"hooks of another":                      {func(in *Input) { in.State.Deploy.Cert = "old" }, "[deploy]"},
-		"hook failed":                           {func(in *Input) { in.State.Deploy = Deploy{Cert: cert, Tries: 1, RetryAt: now.Add(1)} }, "[]"},
-		"hook failed, RetryAt of a wrong clock": {func(in *Input) { in.State.Deploy = Deploy{Cert: cert, Tries: 1, RetryAt: now.AddDate(4, 0, 0)} }, "[deploy]"},
-		"hook failed before":                    {func(in *Input) { in.State.Deploy = Deploy{Cert: cert, Tries: 1, RetryAt: now} }, "[deploy]"},
-		"service lags, same key":                {func(in *Input) { in.State.Served["s"] = Serving{Cert: "old", Key: live.Hash()} }, "[probe]"},
-		"service cannot be asked":               {func(in *Input) { in.State.Served, in.Services[0].ProbeOff = nil, true }, "[]"},
-		"requests: new one":                     {func(in *Input) { in.Line.CSR, in.Files.Next, in.Files.Wanted = "csr", nil, next }, "[make-key]"},
-		"requests: none":                        {func(in *Input) { in.Line.CSR, in.Files.Next = "csr", nil }, "[]"},
-		"requests: other key, open":             {func(in *Input) { in.Line.CSR, in.Files.Live.Key, in.State.Gate = "csr", nil, open }, "[issue]"},
-		"requests: age is not known":            {func(in *Input) { in.Line.CSR, in.Line.MaxKeyAge, in.State.Gate = "csr", time.Hour, open }, "[]"},
+		"hooks of another": {func(in *Input) { in.State.Deploy.Cert = "old" }, "[deploy]"},
+		"hook failed": {func(in *Input) {
+			in.State.Deploy = Deploy{Cert: cert, Failed: hookID([]string{"x"}), Tries: 1, RetryAt: now.Add(1)}
+		}, "[]"},
+		"hook failed, RetryAt of a wrong clock": {func(in *Input) {
+			in.State.Deploy = Deploy{Cert: cert, Failed: hookID([]string{"x"}), Tries: 1, RetryAt: now.AddDate(4, 0, 0)}
+		}, "[deploy]"},
+		"another hook failed": {func(in *Input) { in.State.Deploy = Deploy{Cert: cert, Failed: "y", Tries: 1, RetryAt: now.Add(1)} }, "[deploy]"},
+		"a hook more":         {func(in *Input) { in.Line.Deploy = [][]string{{"x"}, {"y"}} }, "[deploy]"},
+		"a hook less":         {func(in *Input) { in.Line.Deploy = nil }, "[]"},
+		"hook failed before": {func(in *Input) {
+			in.State.Deploy = Deploy{Cert: cert, Failed: hookID([]string{"x"}), Tries: 1, RetryAt: now}
+		}, "[deploy]"},
+		"service lags, same key":     {func(in *Input) { in.State.Served["s"] = Serving{Cert: "old", Key: live.Hash()} }, "[probe]"},
+		"service cannot be asked":    {func(in *Input) { in.State.Served, in.Services[0].ProbeOff = nil, true }, "[]"},
+		"requests: new one":          {func(in *Input) { in.Line.CSR, in.Files.Next, in.Files.Wanted = "csr", nil, next }, "[make-key]"},
+		"requests: none":             {func(in *Input) { in.Line.CSR, in.Files.Next = "csr", nil }, "[]"},
+		"requests: other key, open":  {func(in *Input) { in.Line.CSR, in.Files.Live.Key, in.State.Gate = "csr", nil, open }, "[issue]"},
+		"requests: age is not known": {func(in *Input) { in.Line.CSR, in.Line.MaxKeyAge, in.State.Gate = "csr", time.Hour, open }, "[]"},
 	} {
 		in := steady()
 		c.change(&in)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +21,16 @@ func (r *run) deploy(ctx context.Context, g *Generation) error {
 	if d.Cert != g.ID() {
 		*d = Deploy{Generation: g.Number, Cert: g.ID()}
 	}
-	for d.Done < len(r.line.Deploy) {
-		h, err := r.hook(g, r.line.Deploy[d.Done])
+	for {
+		i := d.done(r.line.Deploy)
+		if i == len(r.line.Deploy) {
+			return nil
+		}
+		id := hookID(r.line.Deploy[i])
+		if d.Failed != id {
+			d.Failed, d.Tries = id, 0
+		}
+		h, err := r.hook(g, r.line.Deploy[i])
 		if err == nil {
 			err = r.Hook(ctx, h)
 		}
@@ -31,12 +40,38 @@ func (r *run) deploy(ctx context.Context, g *Generation) error {
 			d.Error = err.Error()
 			return errors.Join(fmt.Errorf("deploy: %w", err), r.save())
 		}
-		d.Done, d.Tries, d.RetryAt, d.Error = d.Done+1, 0, time.Time{}, ""
+		*d = Deploy{Generation: g.Number, Cert: g.ID()}
+		for _, argv := range r.line.Deploy[:i+1] {
+			d.Ran = append(d.Ran, hookID(argv))
+		}
 		if err := r.save(); err != nil { // what succeeded is not run again after a crash
 			return err
 		}
 	}
-	return nil
+}
+
+// hookID names a hook by its arguments: hexadecimal SHA-256.
+func hookID(argv []string) string { return hash([]byte(strings.Join(argv, "\x00"))) }
+
+// done is how many hooks from the first one on need not be run for the certificate.
+// The operator may have edited the list meanwhile: a hook that was not run is due, and
+// so is what stands behind it, which may depend on it; one that is gone is not missed.
+func (d Deploy) done(hooks [][]string) int {
+	ran := d.Ran
+	for i, argv := range hooks {
+		at := slices.Index(ran, hookID(argv))
+		if at < 0 {
+			return i
+		}
+		ran = ran[at+1:]
+	}
+	return len(hooks)
+}
+
+// failing reports whether the hook that is due is the one that failed.
+func (d Deploy) failing(hooks [][]string) bool {
+	i := d.done(hooks)
+	return i < len(hooks) && d.Tries > 0 && d.Failed == hookID(hooks[i])
 }
 
 // combine writes the combined.pem of the live generation; the hooks are run for it.

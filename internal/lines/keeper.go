@@ -98,7 +98,8 @@ func (r *run) steps(ctx context.Context) error {
 		})
 		if i < 0 {
 			r.refuse(in)
-			r.resting = slices.ContainsFunc([]time.Time{in.RetryAt, believed(in.State.Deploy.RetryAt, in.Now), in.State.KeyRetry.until(in.Now)}, in.Now.Before)
+			r.resting = slices.ContainsFunc([]time.Time{in.RetryAt, in.State.KeyRetry.until(in.Now)}, in.Now.Before) ||
+				in.State.Deploy.failing(r.line.Deploy) && believed(in.State.Deploy.RetryAt, in.Now).After(in.Now)
 			return r.failures(nil)
 		}
 		due := Decide(in).Steps[i]

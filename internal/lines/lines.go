@@ -119,8 +119,9 @@ type State struct {
 type Deploy struct {
 	Generation int       `json:"generation"`        // for who reads it
 	Cert       string    `json:"cert"`              // Generation.ID
-	Done       int       `json:"done"`              // hooks that succeeded, in their order
-	Tries      int       `json:"tries,omitempty"`   // of the one that is due, in a row
+	Ran        []string  `json:"ran,omitempty"`     // hooks that succeeded, in their order, by hookID
+	Failed     string    `json:"failed,omitempty"`  // the hook that did not; what follows is of it alone
+	Tries      int       `json:"tries,omitempty"`   // in a row
 	RetryAt    time.Time `json:"retry_at,omitzero"` // not before
 	Error      string    `json:"error,omitempty"`
 }
