@@ -103,7 +103,11 @@ func TestGate(t *testing.T) {
 	if s.Generation != 1 || len(s.Waits) == 0 || s.Waits[0].At.Sub(w.now()) < time.Hour || s.Waits[0].At.Sub(w.now()) > 3*time.Hour {
 		t.Fatalf("%+v", s)
 	}
-	w.past += 3 * time.Hour
+	for end := s.Waits[0].At; w.now().Add(time.Hour).Before(end); {
+		w.past += 50 * time.Minute
+		w.does(cli.ExitOK, "run")
+	}
+	w.past += time.Hour
 	w.write("acmehook.toml", strings.Replace(toml, fmt.Sprintf(", %q]", second.Addr()), "]", 1)) // challenges go to one server only
 	w.busy(cli.ExitOK, "run")
 	if s := w.status(); s.Generation != 2 || w.spki("lines/mail/live/cert.pem") == first && w.spki("lines/mail/live/cert.pem") != next {
@@ -163,6 +167,35 @@ func (y *yard) opens(after time.Duration) {
 	if s := y.status(); s.Generation != 2 {
 		y.t.Fatalf("%+v", s)
 	}
+}
+
+// later is when the gate of pinned opens, which a run in between has seen to be right.
+func (y *yard) later() {
+	y.t.Helper()
+	y.past += 40 * time.Minute
+	y.does(cli.ExitOK, "run")
+	y.past += 40 * time.Minute
+}
+
+// TestGateUnwatched: the time in which nobody looked does not open the gate, nor does a
+// clock that is ahead.
+func TestGateUnwatched(t *testing.T) {
+	y := pinned(t, 3600)
+	y.tlsa(mailOwner, 3600, "live/cert.pem", "next/pubkey.pem")
+	y.does(cli.ExitOK, "run")
+	for name, accident := range map[string]func(){
+		"nobody runs it for three days, and the record is back but now": func() { y.past += 72 * time.Hour },
+		"the clock is two hours ahead":                                  func() { y.past += 2 * time.Hour },
+	} {
+		accident()
+		y.does(cli.ExitOK, "run")
+		if s := y.status(); s.Generation != 1 || !strings.Contains(fmt.Sprint(s.Waits), ", as nobody looked since 20") {
+			t.Fatalf("%s: %+v", name, s)
+		}
+		y.past -= time.Hour // the clock is put right, as it were: it begins anew
+		y.does(cli.ExitOK, "run")
+	}
+	y.opens(time.Hour)
 }
 
 // TestGateAlias: the records behind a CNAME count, and one that leads nowhere does not.
@@ -236,7 +269,7 @@ func TestGateResumed(t *testing.T) {
 	y.does(cli.ExitOK, "rollover", "mail")
 	y.tlsa(mailOwner, 3600, "live/cert.pem", "next/pubkey.pem")
 	y.does(cli.ExitOK, "run")
-	y.past = 2 * time.Hour
+	y.later()
 	first, next := y.spki("lines/mail/live/cert.pem"), y.spki("lines/mail/next/pubkey.pem")
 	ca.Take = lab.At("/cert", func(w http.ResponseWriter, _ *http.Request) { lab.Refuse(w, 503, "", "serverInternal", "later") })
 	y.says(cli.ExitFailed, "fetch the certificate: failed for the moment", "run")
@@ -253,7 +286,7 @@ func TestGateResumed(t *testing.T) {
 	// And what changes while the CA works is seen before the flip.
 	y.tlsa(mailOwner, 3600, "live/cert.pem", "next/pubkey.pem")
 	y.does(cli.ExitOK, "run")
-	y.past += 2 * time.Hour
+	y.later()
 	ca.Change = func(_ *lab.FakeCA, path string, _ map[string]any) {
 		if path == "/finalize" {
 			y.tlsa(mailOwner, 3600, "live/cert.pem")
@@ -267,7 +300,7 @@ func TestGateResumed(t *testing.T) {
 	y.tlsa(mailOwner, 3600, "live/cert.pem", "next/pubkey.pem")
 	y.does(cli.ExitOK, "run")
 	orders := ca.Asked("/newOrder")
-	y.past += 2 * time.Hour
+	y.later()
 	y.does(cli.ExitOK, "run")
 	if s := y.status(); y.spki("lines/mail/live/cert.pem") != next || ca.Asked("/newOrder") != orders {
 		t.Errorf("%+v, %d orders more", s, ca.Asked("/newOrder")-orders)

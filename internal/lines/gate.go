@@ -28,36 +28,76 @@ type Clock struct {
 	Notes   []string  `json:"notes,omitempty"`   // who could not be asked, and is not waited for
 	TTL     uint32    `json:"ttl,omitempty"`     // seconds; the longest that a cache may still hold
 	TTLAt   time.Time `json:"ttl_at,omitzero"`   // when it was last seen
+
+	Seen   time.Time     `json:"seen,omitzero"`   // the last look that told something
+	Pace   time.Duration `json:"pace,omitempty"`  // between it and the one before it
+	Unseen time.Time     `json:"unseen,omitzero"` // nobody saw anything from here to Since, which began anew for that
 }
 
 // Watch is the gate after a look at DNS. Another key begins anew, but for the TTLs.
 // A clock that has run stops when any server answers without the records; silence
-// does not stop it, but keeps the gate shut until the server answers again.
+// does not stop it, but keeps the gate shut until the server answers again. What went
+// on between two looks nobody knows, so that time counts as far as Clock.blind says.
 func (g Gate) Watch(key *Key, sights []Sight, now time.Time) Gate {
 	out := Gate{Key: key.Hash(), Owners: map[string]Clock{}, Clock: now}
 	for _, s := range sights {
 		old := g.Owners[s.Owner]
 		c := Clock{TTL: old.TTL, TTLAt: old.TTLAt, Notes: s.Notes}
 		if now.Before(g.Clock) || g.Key != out.Key {
-			old.Since = time.Time{} // another key, or a clock that was set back
+			old.Since, old.Unseen = time.Time{}, time.Time{} // another key, or a clock that was set back
+		}
+		if now.Before(old.Seen) {
+			old.Seen = time.Time{}
 		}
 		c.age(s, now)
 		state, why := judge(s, key)
 		c.Missing = why
-		switch state {
-		case absent:
-		case unknown:
-			c.Since, c.None, c.Bare = old.Since, old.None, old.Bare
-		default:
+		if state == unknown {
+			c.Since, c.None, c.Bare, c.Seen, c.Pace, c.Unseen = old.Since, old.None, old.Bare, old.Seen, old.Pace, old.Unseen
+			out.Owners[s.Owner] = c
+			continue
+		}
+		old.blind(now, time.Duration(c.TTL)*time.Second)
+		c.Seen, c.Pace = now, old.Pace
+		if state != absent {
 			c.None = state == none
 			c.Bare = state == present && g.Key == out.Key && (old.None || old.Bare)
-			if c.Since = old.Since; c.Since.IsZero() || old.None != c.None {
+			if c.Since, c.Unseen = old.Since, old.Unseen; c.Since.IsZero() || old.None != c.None {
 				c.Since = now
 			}
 		}
 		out.Owners[s.Owner] = c
 	}
 	return out
+}
+
+// shortGap is the time between two looks that is never too long.
+const shortGap = time.Minute
+
+// blind takes from a clock the time before a look in which nobody saw that it was right
+// to run: acmehook was not run, no server was heard, or a clock is ahead. The records may
+// have been away, and may have come back just now, so that caches hold what was before
+// for another TTL. A gap up to the TTL counts whole. A longer one makes the clock begin
+// anew; but where looks are always so rare it counts as one TTL, for otherwise no key
+// would ever change there.
+func (c *Clock) blind(now time.Time, ttl time.Duration) {
+	if c.Seen.IsZero() {
+		return
+	}
+	gap, usual, most := now.Sub(c.Seen), c.Pace+c.Pace/2, max(ttl, shortGap)
+	if gap >= shortGap { // a run by hand says nothing of how often there is one
+		c.Pace = gap
+	}
+	switch {
+	case gap <= most:
+	case gap <= usual && !c.Since.IsZero():
+		c.Since = c.Since.Add(gap - most)
+	case gap > usual:
+		if !c.Since.IsZero() {
+			c.Unseen = c.Seen
+		}
+		c.Since, c.None, c.Bare = time.Time{}, false, false
+	}
 }
 
 // age keeps the longest TTL that a cache may still hold: a lower one counts only
@@ -197,6 +237,9 @@ func (g Gate) open(key *Key, services []config.Service, p Params, first bool) (a
 		}
 		if t := c.Since.Add(time.Duration(p.TTLs)*time.Duration(c.TTL)*time.Second + p.Margin); t.After(at) {
 			at, why = t, fmt.Sprintf("%s: caches may hold what was before", owner)
+			if !c.Unseen.IsZero() {
+				why += fmt.Sprintf(" %s, as nobody looked since %s", c.Since.UTC().Format(time.RFC3339), c.Unseen.UTC().Format(time.RFC3339))
+			}
 		}
 	}
 	return at, why

@@ -80,7 +80,7 @@ func TestGate(t *testing.T) {
 		"a longer TTL has run out":    {[]look{{0, []ServerSight{lacks(3600)}, key, ""}, {3700, []ServerSight{has(300)}, key, ""}}, false, 4300, ""},
 		"the TTL of absence":          {[]look{{0, []ServerSight{empty}, key, ""}, {10, []ServerSight{has(60)}, key, ""}}, false, 1210, ""},
 		"silence does not stop":       {[]look{{0, []ServerSight{has(300), has(300)}, key, ""}, {100, []ServerSight{has(300), silent}, key, ""}, {200, []ServerSight{has(300), has(300)}, key, ""}}, false, 600, ""},
-		"silence keeps it shut":       {[]look{{0, []ServerSight{has(300), has(300)}, key, ""}, {900, []ServerSight{has(300), silent}, key, ""}}, false, -1, owner + ": ns does not answer"},
+		"silence keeps it shut":       {[]look{{0, []ServerSight{has(300), has(300)}, key, ""}, {300, []ServerSight{has(300)}, key, ""}, {600, []ServerSight{has(300)}, key, ""}, {900, []ServerSight{has(300), silent}, key, ""}}, false, -1, owner + ": ns does not answer"},
 		"trouble keeps it shut":       {[]look{{0, []ServerSight{has(300)}, key, "DNSSEC: bogus: expired"}}, false, -1, owner + ": DNSSEC: bogus: expired"},
 		"no server":                   {[]look{{0, nil, key, ""}}, false, -1, owner + ": no server was asked"},
 		"another key":                 {[]look{{0, []ServerSight{has(300)}, other, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
@@ -91,6 +91,15 @@ func TestGate(t *testing.T) {
 		"none, then its own, first":   {[]look{{0, []ServerSight{empty}, key, ""}, {9, []ServerSight{silent}, key, ""}, {10, []ServerSight{has(300)}, key, ""}, {11, []ServerSight{has(300)}, key, ""}}, true, -2, ""},
 		"none, then another's, first": {[]look{{0, []ServerSight{empty}, key, ""}, {10, []ServerSight{lacks(300)}, key, ""}, {11, []ServerSight{has(300)}, key, ""}}, true, 1211, ""},
 		"none for another key, first": {[]look{{0, []ServerSight{empty}, other, ""}, {10, []ServerSight{has(300)}, key, ""}}, true, 1210, ""},
+		"nobody looked for a while": {[]look{{0, []ServerSight{has(300)}, key, ""}, {301, []ServerSight{has(300)}, key, ""}}, false, 901,
+			owner + ": caches may hold what was before 2026-01-01T00:05:01Z, as nobody looked since 2026-01-01T00:00:00Z"},
+		"nobody was heard for a while": {[]look{{0, []ServerSight{has(300)}, key, ""}, {200, []ServerSight{silent}, key, ""}, {400, []ServerSight{has(300)}, key, ""}}, false, 1000,
+			owner + ": caches may hold what was before 2026-01-01T00:06:40Z, as nobody looked since 2026-01-01T00:00:00Z"},
+		"it is looked hourly":         {[]look{{0, []ServerSight{lacks(300)}, key, ""}, {3600, []ServerSight{has(300)}, key, ""}, {7200, []ServerSight{has(300)}, key, ""}}, false, 7500, owner + ": caches may hold what was before"},
+		"hourly, and then not":        {[]look{{0, []ServerSight{lacks(300)}, key, ""}, {3600, []ServerSight{has(300)}, key, ""}, {9001, []ServerSight{has(300)}, key, ""}}, false, 9601, owner + ": caches may hold what was before 2026-01-01T02:30:01Z, as nobody looked since 2026-01-01T01:00:00Z"},
+		"a clock ahead and back":      {[]look{{0, []ServerSight{has(300)}, key, ""}, {9000, []ServerSight{has(300)}, key, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
+		"none, a gap, its own, first": {[]look{{0, []ServerSight{empty}, key, ""}, {601, []ServerSight{has(60)}, key, ""}}, true, 721, ""},
+		"a gap of less than a minute": {[]look{{0, []ServerSight{has(1)}, key, ""}, {59, []ServerSight{has(1)}, key, ""}}, false, 2, ""},
 		"none, then all":              {[]look{{0, []ServerSight{empty}, key, ""}, {500, []ServerSight{has(300)}, key, ""}}, false, 1700, ""},
 	} {
 		var g Gate
@@ -103,7 +112,7 @@ func TestGate(t *testing.T) {
 			t.Errorf("%s: %v %q", name, at, why)
 		case c.open == -2 && (!at.IsZero() || why != ""):
 			t.Errorf("%s: %v %q", name, at, why)
-		case c.open >= 0 && !at.Equal(start.Add(time.Duration(c.open)*time.Second)):
+		case c.open >= 0 && (!at.Equal(start.Add(time.Duration(c.open)*time.Second)) || c.why != "" && why != c.why):
 			t.Errorf("%s: %v %q", name, at.Sub(start), why)
 		}
 	}

@@ -73,6 +73,27 @@ func TestTwoYears(t *testing.T) {
 	}
 }
 
+// TestCareless: keys that change all the time, on a host that is off now and then, and
+// whose clock is ahead now and then: what went on meanwhile opens no gate.
+func TestCareless(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 90*day, 100+seed)
+			w.careless, w.line.MaxKeyAge = 0.05, 10*day
+			for end := w.now.Add(2 * 365 * day); w.now.Before(end) && w.violated == ""; {
+				w.tick(4 * time.Hour)
+			}
+			if w.violated != "" {
+				t.Fatal(w.violated)
+			}
+			if len(w.keys) < 20 || w.gaps < 30 || w.jumps < 30 {
+				t.Errorf("%d keys, %d gaps, %d jumps", len(w.keys), w.gaps, w.jumps)
+			}
+		})
+	}
+}
+
 // TestSimulationSees: without the wait for caches, or with a word that breaks DANE,
 // the simulation finds a client that is locked out.
 func TestSimulationSees(t *testing.T) {

@@ -53,6 +53,13 @@ type world struct {
 
 	hidden time.Time // the next key is not published until then
 
+	careless   float64       // probability of an accident of acmehook's own at each tick
+	awayUntil  time.Time     // nobody runs it
+	ahead      time.Duration // its clock is ahead by this
+	aheadUntil time.Time
+	gaps       int // of both
+	jumps      int
+
 	hookUntil time.Time // hooks fail
 	served    *x509.Certificate
 	keys      map[string]bool // that were ever served
@@ -126,10 +133,13 @@ func mustKey(t *testing.T) crypto.Signer {
 // keeper is a process: it knows nothing but what is on the disk.
 func (w *world) keeper() *Keeper {
 	return &Keeper{
-		Config: w.hook, CA: w, Observer: w, Now: func() time.Time { return w.now },
+		Config: w.hook, CA: w, Observer: w, Now: w.clock,
 		Hook: w.deploy, Log: func(string, string) { w.point() },
 	}
 }
+
+// clock is that of acmehook's host.
+func (w *world) clock() time.Time { return w.now.Add(w.ahead) }
 
 // point is where a process may die.
 func (w *world) point() {
@@ -194,7 +204,7 @@ func (w *world) Obtain(_ context.Context, _ acmeclient.Solver, r acmeclient.Requ
 	if err != nil {
 		return nil, err
 	}
-	w.order = &acmeclient.Order{Name: r.Name, Key: r.KeyRef, Phase: acmeclient.PhaseIssued, Created: w.now}
+	w.order = &acmeclient.Order{Name: r.Name, Key: r.KeyRef, Phase: acmeclient.PhaseIssued, Created: w.clock()}
 	w.issued = &acmeclient.Certificate{Chain: []*x509.Certificate{leaf, w.root}, Key: r.KeyRef}
 	if w.issuing != nil {
 		w.issuing(r)
@@ -358,10 +368,42 @@ func (w *world) tick(step time.Duration) {
 			*until = w.now.Add(time.Duration(w.rand.Float64() * float64(w.life) / 10))
 		}
 	}
+	w.mishap()
 	w.publish()
 	w.check()
-	w.run(Word{}) // what fails is tried again
+	if !w.now.Before(w.awayUntil) {
+		w.run(Word{}) // what fails is tried again
+	}
 	w.check()
+}
+
+// mishap is an accident of acmehook's own, one at a time: nobody runs it for a while, in
+// which the next key's records go away and come back just before somebody does; or its
+// clock is ahead for a while.
+func (w *world) mishap() {
+	switch {
+	case w.now.Before(w.awayUntil), w.now.Before(w.aheadUntil):
+	case w.ahead > 0:
+		w.ahead = 0
+	case w.rand.Float64() < w.careless/2:
+		w.leave()
+	case w.rand.Float64() < w.careless/2:
+		w.jump()
+	}
+}
+
+// leave is a gap of more than the TTL.
+func (w *world) leave() {
+	w.gaps++
+	w.awayUntil = w.now.Add(w.ttl + time.Duration((0.1+w.rand.Float64())*float64(w.life)/10))
+	w.withdraw(w.awayUntil)
+}
+
+// jump is a clock ahead of up to three days.
+func (w *world) jump() {
+	w.jumps++
+	w.ahead = time.Duration(w.rand.Float64() * float64(3*day))
+	w.aheadUntil = w.now.Add(time.Duration(w.rand.Float64() * float64(4*day)))
 }
 
 func unhex(s string) []byte {
