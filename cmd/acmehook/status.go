@@ -147,8 +147,13 @@ func statusText(s lines.Status, now time.Time) string {
 
 // keyText is a key and its age.
 func keyText(k *lines.KeyStatus, now time.Time) string {
-	if k.Created.IsZero() {
-		return k.ID
+	days := func(since time.Time) int { return int(now.Sub(since) / (24 * time.Hour)) }
+	text := k.ID
+	if !k.Created.IsZero() {
+		text += fmt.Sprintf(", %d days old", days(k.Created))
 	}
-	return fmt.Sprintf("%s, %d days old", k.ID, int(now.Sub(k.Created)/(24*time.Hour)))
+	if !k.InUse.IsZero() {
+		text += fmt.Sprintf(", in use for %d days", days(k.InUse))
+	}
+	return text
 }

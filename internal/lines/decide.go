@@ -342,8 +342,8 @@ func (d *decision) change(due bool) (bool, string) {
 		return live.Key == nil && (d.Files.Next != nil || d.Files.Wanted != nil), "the certificate request has another key"
 	case live.Key == nil && live.KeyFault == "":
 		return true, "the key of the live certificate is not there"
-	case d.Line.MaxKeyAge > 0 && live.Key != nil && !live.Key.Created.IsZero() && !live.Key.Created.Add(d.Line.MaxKeyAge).After(d.Now):
-		return true, "the key is older than max-key-age"
+	case d.Line.MaxKeyAge > 0 && !d.State.inUse(live).Since.Add(d.Line.MaxKeyAge).After(d.Now):
+		return true, "the key has been in use for longer than max-key-age"
 	case !d.Line.ReuseKey && due:
 		return true, "the certificate is due, and keys are not used again"
 	}

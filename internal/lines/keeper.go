@@ -181,6 +181,9 @@ func (r *run) input(ctx context.Context) (Input, error) {
 	if err != nil {
 		return Input{}, err
 	}
+	if files.Live != nil {
+		r.state.InUse = r.state.inUse(files.Live)
+	}
 	r.look(ctx, files)
 	in := Input{
 		Line: r.line, Services: r.services, Files: files, State: r.state, Word: r.word, Fresh: r.fresh,

@@ -99,6 +99,7 @@ type Files struct {
 type State struct {
 	Gate     Gate      `json:"gate"`
 	Rollover time.Time `json:"rollover,omitzero"` // a key change was asked for
+	InUse    InUse     `json:"in_use,omitzero"`
 	// ChangeFailed is the Hash of a next key for which the CA gave no certificate.
 	ChangeFailed string              `json:"change_failed,omitempty"`
 	Stored       Stored              `json:"stored,omitzero"`
@@ -113,6 +114,21 @@ type State struct {
 	Renewal      *acmeclient.Renewal `json:"renewal,omitempty"`
 	Error        string              `json:"error,omitempty"` // of the last run that tried something; empty: it went well
 	ErrorAt      time.Time           `json:"error_at,omitzero"`
+}
+
+// InUse says since when the live key is live, which may be long after it was made.
+type InUse struct {
+	Key   string    `json:"key"`   // Generation.Hash
+	Since time.Time `json:"since"` // of its first certificate here, as far as that is known
+}
+
+// inUse is what is known of the key of a certificate: where the state is new, no more
+// than that certificate says.
+func (s State) inUse(g *Generation) InUse {
+	if s.InUse.Key == g.Hash() {
+		return s.InUse
+	}
+	return InUse{Key: g.Hash(), Since: g.Leaf().NotBefore}
 }
 
 // Deploy says which hooks have been run for which certificate.

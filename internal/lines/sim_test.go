@@ -8,6 +8,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,17 +28,20 @@ func TestTwoYears(t *testing.T) {
 		t.Run(fmt.Sprint(life), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, life, uint64(seed)+1)
-			w.crash = 0.02
+			w.crash, w.careless = 0.02, 0.004
 			gone := 0
 			w.issuing = func(r acmeclient.Request) { // the records go between the order and its end
-				if f := w.files(); f.Next != nil && r.KeyRef == f.Next.ID && f.Live != nil && w.rand.Float64() < 0.6 {
+				if f := w.files(); f.Next != nil && r.KeyRef == f.Next.ID && f.Live != nil && (gone == 0 || w.rand.Float64() < 0.6) {
 					gone++
 					w.withdraw(w.now.Add(time.Duration(w.rand.Float64() * float64(life) / 4)))
 				}
 			}
-			start, lost := w.now, false
+			start, lost, left := w.now, false, false
 			for end := w.now.Add(2 * 365 * day); w.now.Before(end) && w.violated == ""; {
 				switch age := w.now.Sub(start); {
+				case age > 364*day && !left: // nobody is there when the key is to change
+					left = true
+					w.leave()
 				case age > 600*day && !lost: // somebody removes the files, and the state stays
 					lost = true
 					if err := os.RemoveAll(w.hook.LinesDir); err != nil {
@@ -53,8 +57,13 @@ func TestTwoYears(t *testing.T) {
 			if w.violated != "" {
 				t.Fatal(w.violated)
 			}
-			if n := len(w.keys); n < 3 || n > 4 { // the second change is due in the last days
-				t.Errorf("%d keys in two years", len(w.keys))
+			// A key for each year, but that the second is lost with the files.
+			changes := w.changes(start)
+			if len(changes) != 3 || changes[1] < 365*day || changes[1] > 410*day || changes[2] < 600*day || changes[2] > 645*day {
+				t.Errorf("keys came into use after %v", changes)
+			}
+			if w.gaps < 4 || w.jumps < 4 {
+				t.Errorf("%d gaps, %d jumps", w.gaps, w.jumps)
 			}
 			most := int(2*365*day/(life/2)) + 20 + int(31*day/min(day, life/10))
 			if w.orders < int(2*365*day/life) || w.orders > most {
@@ -68,6 +77,43 @@ func TestTwoYears(t *testing.T) {
 			}
 			if ids, err := PathsOf(w.hook, "mail").listKeys(); err != nil || len(ids) > 3 {
 				t.Errorf("keys %v %v", ids, err)
+			}
+		})
+	}
+}
+
+// changes are the ages of the world at which keys were served first.
+func (w *world) changes(start time.Time) (all []time.Duration) {
+	for _, at := range w.keys {
+		all = append(all, at.Sub(start))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestKeyPerYear: a year begins when a key is live, not when it was made: that was a year
+// before, with a standing next key.
+func TestKeyPerYear(t *testing.T) {
+	for _, standing := range []bool{true, false} {
+		t.Run(fmt.Sprint(standing), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 90*day, 50)
+			w.line.NextKey = standing
+			start := w.now
+			for range 4 * 365 * 4 {
+				w.now = w.now.Add(6 * time.Hour)
+				w.publish()
+				w.run(Word{})
+				w.check()
+			}
+			changes := w.changes(start)
+			if len(changes) != 4 || w.violated != "" {
+				t.Fatalf("keys came into use after %v; %s", changes, w.violated)
+			}
+			for i, at := range changes[1:] {
+				if since := at - changes[i]; since < 365*day-time.Hour || since > 370*day {
+					t.Errorf("keys came into use after %v", changes)
+				}
 			}
 		})
 	}

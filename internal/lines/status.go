@@ -35,6 +35,7 @@ type KeyStatus struct {
 	ID      string    `json:"id"`
 	SHA256  string    `json:"spki_sha256"`
 	Created time.Time `json:"created,omitzero"`
+	InUse   time.Time `json:"in_use,omitzero"` // since when it is the live one; zero: it is not
 }
 
 // ServiceStatus is what is told of a service.
@@ -84,6 +85,9 @@ func (k *Keeper) Status(l config.Line) (Status, error) {
 	}
 	if g := files.Live; g != nil {
 		s.Generation, s.NotBefore, s.NotAfter, s.Key = g.Number, g.Leaf().NotBefore, g.Leaf().NotAfter, keyStatus(g.Key)
+		if s.Key != nil {
+			s.Key.InUse = state.inUse(g).Since
+		}
 	}
 	for _, v := range in.Services {
 		seen := state.Served[v.Name]

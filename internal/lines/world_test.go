@@ -62,7 +62,7 @@ type world struct {
 
 	hookUntil time.Time // hooks fail
 	served    *x509.Certificate
-	keys      map[string]bool // that were ever served
+	keys      map[string]time.Time // that were ever served, since when
 
 	crash    float64 // probability of a death at each point
 	deaths   int
@@ -85,7 +85,7 @@ func newWorld(t *testing.T, life time.Duration, seed uint64) *world {
 	dir := memory(t)
 	w := &world{
 		t: t, rand: mathrand.New(mathrand.NewPCG(seed, 7)), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
-		ttl: 24 * time.Hour, life: life, keys: map[string]bool{},
+		ttl: 24 * time.Hour, life: life, keys: map[string]time.Time{},
 		line: config.Line{
 			Name: "mail", Names: []string{"mail.example.org"}, KeyType: "ecdsa-p256", ReuseKey: true, NextKey: true,
 			MaxKeyAge: 365 * 24 * time.Hour, Services: []string{"smtp"}, Deploy: [][]string{{"reload"}}, Timeout: time.Minute, Keep: 5,
@@ -284,7 +284,9 @@ func (w *world) deploy(context.Context, Hook) error {
 		return errOut
 	}
 	w.served = w.files().Live.Leaf()
-	w.keys[hash(w.served.RawSubjectPublicKeyInfo)] = true
+	if key := hash(w.served.RawSubjectPublicKeyInfo); w.keys[key].IsZero() {
+		w.keys[key] = w.now
+	}
 	w.check()
 	w.point()
 	return nil
