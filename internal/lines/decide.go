@@ -225,7 +225,7 @@ func (d *decision) follow() {
 	switch {
 	case d.resuming():
 		return
-	case !settled && !d.Word.Break:
+	case !settled && !d.Word.Break && !d.compromised(): // a key that others have need not come to anybody
 		if change {
 			d.wait(time.Time{}, whyChange+", but the live key has not come to all services yet")
 		}
@@ -369,8 +369,15 @@ func (d *decision) deployDue() bool {
 	return p.Cert != d.Files.Live.ID() || p.done(d.Line.Deploy) < len(d.Line.Deploy)
 }
 
-// spread brings the live certificate to those who serve it.
+// spread brings the live certificate to those who serve it. Whatever they have is better
+// than one that was revoked.
 func (d *decision) spread() {
+	if d.State.Revoked.Cert == d.Files.Live.ID() || d.compromised() {
+		if !d.settled() {
+			d.wait(time.Time{}, "the live certificate is revoked: no service is told of it")
+		}
+		return
+	}
 	if g := d.Files.Live; d.Line.Combined && !g.Combined && g.Key != nil {
 		if d.RetryAt.After(d.Now) && !d.Word.Now {
 			d.wait(d.RetryAt, "combined.pem is wanted, but the last try failed")

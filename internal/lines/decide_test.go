@@ -25,6 +25,7 @@ func TestDecide(t *testing.T) {
 	open := Gate{Key: next.Hash(), Owners: map[string]Clock{"_25._tcp.h.example.": {Since: now.Add(-time.Hour), TTL: 60}}}
 	shut := Gate{Key: next.Hash(), Owners: map[string]Clock{"_25._tcp.h.example.": {Missing: "ns lacks it"}}}
 	bare := Gate{Key: next.Hash(), Owners: map[string]Clock{"_25._tcp.h.example.": {Since: now.AddDate(0, -1, 0), None: true, TTL: 60}}}
+	stolen := Revoked{Cert: cert, Key: live.Hash()}
 	way := func(key string, created time.Time) *acmeclient.Order {
 		return &acmeclient.Order{Phase: acmeclient.PhaseFinalizing, Key: key, Created: created}
 	}
@@ -134,12 +135,17 @@ func TestDecide(t *testing.T) {
 		"hook failed before": {func(in *Input) {
 			in.State.Deploy = Deploy{Cert: cert, Failed: hookID([]string{"x"}), Tries: 1, RetryAt: now}
 		}, "[deploy]"},
-		"service lags, same key":     {func(in *Input) { in.State.Served["s"] = Serving{Cert: "old", Key: live.Hash()} }, "[probe]"},
-		"service cannot be asked":    {func(in *Input) { in.State.Served, in.Services[0].ProbeOff = nil, true }, "[]"},
-		"requests: new one":          {func(in *Input) { in.Line.CSR, in.Files.Next, in.Files.Wanted = "csr", nil, next }, "[make-key]"},
-		"requests: none":             {func(in *Input) { in.Line.CSR, in.Files.Next = "csr", nil }, "[]"},
-		"requests: other key, open":  {func(in *Input) { in.Line.CSR, in.Files.Live.Key, in.State.Gate = "csr", nil, open }, "[issue]"},
-		"requests: age is not known": {func(in *Input) { in.Line.CSR, in.Line.MaxKeyAge, in.State.Gate = "csr", time.Hour, open }, "[]"},
+		"service lags, same key":      {func(in *Input) { in.State.Served["s"] = Serving{Cert: "old", Key: live.Hash()} }, "[probe]"},
+		"service cannot be asked":     {func(in *Input) { in.State.Served, in.Services[0].ProbeOff = nil, true }, "[]"},
+		"compromised, not settled":    {func(in *Input) { in.State.Revoked, in.State.Served, in.Files.Next = stolen, nil, nil }, "[make-key]"},
+		"compromised, hook due, shut": {func(in *Input) { in.State.Revoked, in.State.Deploy = stolen, Deploy{} }, "[]"},
+		"compromised, hook due, open": {func(in *Input) { in.State.Revoked, in.State.Deploy, in.State.Gate = stolen, Deploy{}, open }, "[issue]"},
+		"revoked, hook due":           {func(in *Input) { in.State.Revoked, in.State.Deploy = Revoked{Cert: cert}, Deploy{} }, "[renew]"},
+		"revoked before, hook due":    {func(in *Input) { in.State.Revoked, in.State.Deploy = Revoked{Cert: "old"}, Deploy{} }, "[deploy]"},
+		"requests: new one":           {func(in *Input) { in.Line.CSR, in.Files.Next, in.Files.Wanted = "csr", nil, next }, "[make-key]"},
+		"requests: none":              {func(in *Input) { in.Line.CSR, in.Files.Next = "csr", nil }, "[]"},
+		"requests: other key, open":   {func(in *Input) { in.Line.CSR, in.Files.Live.Key, in.State.Gate = "csr", nil, open }, "[issue]"},
+		"requests: age is not known":  {func(in *Input) { in.Line.CSR, in.Line.MaxKeyAge, in.State.Gate = "csr", time.Hour, open }, "[]"},
 	} {
 		in := steady()
 		c.change(&in)
