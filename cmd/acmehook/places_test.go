@@ -73,6 +73,62 @@ func TestPlaces(t *testing.T) {
 	y.says(cli.ExitFailed, "its mode is 0644, others may read it", "run")
 }
 
+// TestMoved: private keys, or the whole directory, were put elsewhere: the links of the
+// live certificate follow before any program is told of it.
+func TestMoved(t *testing.T) {
+	y := newYard(t)
+	ca := lab.NewFakeCA(t)
+	y.configure(ca, fakeLine+"combined = true\ndeploy = [[\"sh\", \"-c\", \"cat $ACMEHOOK_LIVE/privkey.pem $ACMEHOOK_LIVE/combined.pem >>told\"]]\n")
+	y.does(cli.ExitOK, "init")
+	y.does(cli.ExitOK, "issue", "mail")
+	y.does(cli.ExitOK, "run")
+	key, told := y.read("lines/mail/live/privkey.pem"), y.read("lines/told")
+	right := func(keys string) {
+		t.Helper()
+		for _, name := range []string{"privkey.pem", "combined.pem"} {
+			link, err := os.Readlink(y.path("lines/mail/live/" + name))
+			if err != nil || filepath.Dir(link) != y.path(keys+"/mail") || !strings.HasPrefix(y.read("lines/mail/live/"+name), key) {
+				t.Errorf("%s leads to %s, %v", name, link, err)
+			}
+		}
+		if said := y.does(cli.ExitOK, "run"); said != "" {
+			t.Errorf("it says %q", said)
+		}
+	}
+	if err := os.Rename(y.path("keys"), y.path("secret")); err != nil {
+		t.Fatal(err)
+	}
+	y.write("acmehook.toml", strings.Replace("keys-dir = \"secret\"\n"+y.read("acmehook.toml"), "[account]\n", "[account]\nkey = \"secret/account.key\"\n", 1))
+	y.says(cli.ExitOK, "link: privkey.pem does not lead to where the key is", "run")
+	right("secret")
+	if err := os.Rename(y.dir, y.dir+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	y.dir += "-moved"
+	t.Cleanup(func() { os.RemoveAll(y.dir) })
+	y.does(cli.ExitOK, "run")
+	right("secret")
+	if got := y.read("lines/told"); got != told+told+told { // the combined.pem was written anew
+		t.Errorf("told %q", got)
+	}
+	// A copy of the keys beside those that are used changes nothing but the link.
+	if err := os.CopyFS(y.path("keys"), os.DirFS(y.path("secret"))); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := filepath.Glob(y.path("keys/*/*.pem"))
+	if err != nil || len(keys) == 0 {
+		t.Fatal(keys, err)
+	}
+	for _, k := range keys {
+		if err := os.Chmod(k, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	y.write("acmehook.toml", strings.Replace(y.read("acmehook.toml"), "keys-dir = \"secret\"\n", "", 1))
+	y.does(cli.ExitOK, "run")
+	right("keys")
+}
+
 // TestBeside: a run beside another one ends at once and says nothing; whoever was
 // called by hand waits, and says what for.
 func TestBeside(t *testing.T) {

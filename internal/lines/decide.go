@@ -20,6 +20,7 @@ const (
 	StepIssue   Step = "issue"    // for the next key: the key changes
 	StepRenew   Step = "renew"    // for the live key
 	StepAbandon Step = "abandon"  // give an order up that nobody wants any more
+	StepLink    Step = "link"     // let the live generation's link lead to where its key is
 	StepCombine Step = "combine"  // write the combined.pem that the live generation has not
 	StepDeploy  Step = "deploy"   // run the hooks that are due
 	StepProbe   Step = "probe"    // ask the services what they serve
@@ -377,6 +378,9 @@ func (d *decision) spread() {
 			d.wait(time.Time{}, "the live certificate is revoked: no service is told of it")
 		}
 		return
+	}
+	if d.Files.Live.Astray {
+		d.add(StepLink, "privkey.pem does not lead to where the key is")
 	}
 	if g := d.Files.Live; d.Line.Combined && !g.Combined && g.Key != nil {
 		if d.RetryAt.After(d.Now) && !d.Word.Now {

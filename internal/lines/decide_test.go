@@ -142,6 +142,7 @@ func TestDecide(t *testing.T) {
 		"compromised, hook due, open": {func(in *Input) { in.State.Revoked, in.State.Deploy, in.State.Gate = stolen, Deploy{}, open }, "[issue]"},
 		"revoked, hook due":           {func(in *Input) { in.State.Revoked, in.State.Deploy = Revoked{Cert: cert}, Deploy{} }, "[renew]"},
 		"revoked before, hook due":    {func(in *Input) { in.State.Revoked, in.State.Deploy = Revoked{Cert: "old"}, Deploy{} }, "[deploy]"},
+		"links astray, hook due":      {func(in *Input) { in.Files.Live.Astray, in.State.Deploy = true, Deploy{} }, "[link deploy]"},
 		"requests: new one":           {func(in *Input) { in.Line.CSR, in.Files.Next, in.Files.Wanted = "csr", nil, next }, "[make-key]"},
 		"requests: none":              {func(in *Input) { in.Line.CSR, in.Files.Next = "csr", nil }, "[]"},
 		"requests: other key, open":   {func(in *Input) { in.Line.CSR, in.Files.Live.Key, in.State.Gate = "csr", nil, open }, "[issue]"},

@@ -47,6 +47,10 @@ func (p Paths) generation(n int) string {
 	return filepath.Join(p.Line, "archive", fmt.Sprintf("%04d", n))
 }
 
+func (p Paths) combined(n int) string {
+	return filepath.Join(p.Keys, fmt.Sprintf("combined-%04d.pem", n))
+}
+
 // Read gives what stands on the disk of a line.
 func (p Paths) Read(l config.Line) (Files, error) {
 	var f Files
@@ -136,8 +140,7 @@ func (p Paths) live() (*Generation, error) {
 			return nil, fmt.Errorf("read the live certificate: %w (put the link %s on another generation, or remove it to begin anew)", err, filepath.Join(p.Line, "live"))
 		}
 	}
-	_, err = os.Stat(filepath.Join(p.generation(n), "combined.pem"))
-	g.Combined = err == nil
+	g.Combined = leadsTo(filepath.Join(p.generation(n), "combined.pem"), p.combined(n))
 	link, err := os.Readlink(filepath.Join(p.generation(n), "privkey.pem"))
 	if err == nil {
 		k, _, err := p.keyOf(strings.TrimSuffix(filepath.Base(link), ".pem"))
@@ -148,7 +151,7 @@ func (p Paths) live() (*Generation, error) {
 		case k.Hash() != g.Hash():
 			g.KeyFault = fmt.Sprintf("read the key %s: it is not that of the live certificate", p.key(k.ID))
 		default:
-			g.Key = k
+			g.Key, g.Astray = k, !leadsTo(filepath.Join(p.generation(n), "privkey.pem"), p.key(k.ID))
 		}
 	}
 	return g, nil
@@ -242,6 +245,13 @@ func (p Paths) install(l config.Line, chain []*x509.Certificate, k *Key, number 
 	return durable.Link(filepath.Join("archive", filepath.Base(p.generation(number))), filepath.Join(p.Line, "live"))
 }
 
+// leadsTo reports whether a link leads to a file, by whatever way.
+func leadsTo(link, path string) bool {
+	there, err := os.Stat(link)
+	here, fault := os.Stat(path)
+	return err == nil && fault == nil && os.SameFile(there, here)
+}
+
 // linkKey puts a link to a file with a secret into a generation.
 func (p Paths) linkKey(dir, name, path string) error {
 	path, err := filepath.Abs(path)
@@ -253,7 +263,7 @@ func (p Paths) linkKey(dir, name, path string) error {
 
 // addCombined puts a combined.pem into the directory of a generation.
 func (p Paths) addCombined(dir string, number int, l config.Line, k *Key, full []byte) error {
-	path := filepath.Join(p.Keys, fmt.Sprintf("combined-%04d.pem", number))
+	path := p.combined(number)
 	if err := p.combine(path, l, k, full); err != nil {
 		return err
 	}
@@ -341,7 +351,7 @@ func (p Paths) prune(live, keep int, next *Key) error {
 			}
 			continue
 		}
-		if err := durable.Remove(filepath.Join(p.Keys, fmt.Sprintf("combined-%04d.pem", n))); err != nil {
+		if err := durable.Remove(p.combined(n)); err != nil {
 			return err
 		}
 		if err := os.RemoveAll(dir); err != nil {

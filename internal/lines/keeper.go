@@ -137,7 +137,7 @@ func (r *run) over(s Step) bool {
 // failures are the errors of the steps, in the order of their names.
 func (r *run) failures(last error) error {
 	var all []error
-	for _, s := range []Step{stepRead, stepWord, StepResume, StepMakeKey, StepIssue, StepRenew, StepAbandon, StepCombine, StepDeploy, StepProbe} {
+	for _, s := range []Step{stepRead, stepWord, StepResume, StepMakeKey, StepIssue, StepRenew, StepAbandon, StepLink, StepCombine, StepDeploy, StepProbe} {
 		if err := r.failed[s]; err != nil {
 			all = append(all, err)
 		}
@@ -256,6 +256,8 @@ func (r *run) step(ctx context.Context, in Input, s Step) error {
 		return r.obtain(ctx, in.Files, in.Files.Next)
 	case StepRenew:
 		return r.obtain(ctx, in.Files, in.Files.Live.Key)
+	case StepLink:
+		return r.paths.linkKey(r.paths.generation(in.Files.Live.Number), "privkey.pem", r.paths.key(in.Files.Live.Key.ID))
 	case StepCombine:
 		return r.combine(in.Files.Live)
 	case StepDeploy:

@@ -67,7 +67,8 @@ type Generation struct {
 	Chain  []*x509.Certificate // the leaf first
 	Key    *Key                // nil: its file is gone, or cannot be used
 
-	Combined bool   // combined.pem is there
+	Combined bool   // combined.pem is there, where it belongs
+	Astray   bool   // privkey.pem leads to another place than where the key is: that was moved
 	KeyFault string // why the key's file, which is there, cannot be used
 	Damaged  string // what is wrong with the files, of which one still had the certificate
 }
