@@ -189,11 +189,13 @@ func (d *decision) first() {
 	case d.Files.NextFault != "":
 		d.wait(time.Time{}, d.Files.NextFault)
 		return
+	case d.resuming():
+		return
 	case d.Files.Next == nil || d.Files.Wanted != nil:
 		d.makeKey("there is no key yet")
 		return
-	}
-	if d.resuming() {
+	case d.otherType():
+		d.add(StepMakeKey, "the next key is not of key-type")
 		return
 	}
 	if d.mayUse(true) {
@@ -241,6 +243,11 @@ func (d *decision) follow() {
 		if d.Word.Break {
 			return // the key comes first, and then this is asked again
 		}
+	case d.otherType():
+		d.add(StepMakeKey, "the next key is not of key-type")
+		if d.Word.Break {
+			return
+		}
 	case d.Files.Next != nil && change && due && d.changeFailed():
 		// A CA that does not take the next key must not let the live certificate
 		// expire; the change is tried again behind the renewal.
@@ -260,6 +267,17 @@ func (d *decision) follow() {
 	default:
 		d.order(StepRenew, whyDue)
 	}
+}
+
+// otherType reports whether the next key, which was never used, is of another type than
+// keys are to be: a CA that does not take the type must not be asked for it for ever.
+func (d *decision) otherType() bool {
+	k := d.Files.Next
+	if k == nil || k.CSR != nil {
+		return false
+	}
+	kind := kindOf(k.SPKI)
+	return kind != "" && kind != d.Line.KeyType
 }
 
 // keyFault says why the live certificate has no key to renew with.

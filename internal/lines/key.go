@@ -49,6 +49,23 @@ func NewKey(kind string) (crypto.Signer, error) {
 	return nil, fmt.Errorf("make a key: unknown type %q", kind)
 }
 
+// kindOf is the type of a public key, as in acmehook.toml; "" if it is none of these.
+func kindOf(spki []byte) string {
+	key, err := x509.ParsePKIXPublicKey(spki)
+	if err != nil {
+		return ""
+	}
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		return map[elliptic.Curve]string{elliptic.P256(): "ecdsa-p256", elliptic.P384(): "ecdsa-p384"}[key.Curve]
+	case *rsa.PublicKey:
+		return map[int]string{2048: "rsa-2048", 3072: "rsa-3072", 4096: "rsa-4096"}[key.N.BitLen()]
+	case ed25519.PublicKey:
+		return "ed25519"
+	}
+	return ""
+}
+
 // WriteKey writes a private key as PKCS #8, mode 0600, to a file that must not
 // exist. Errors: fs.ErrExist.
 func WriteKey(path string, key crypto.Signer) error {
