@@ -358,7 +358,9 @@ func (d *decision) change(due bool) (bool, string) {
 	case !d.State.Rollover.IsZero():
 		return true, "a key change was asked for"
 	case d.Line.CSR != "":
-		return live.Key == nil && (d.Files.Next != nil || d.Files.Wanted != nil), "the certificate request has another key"
+		// Until then the live certificate renews with its own key, where that is here.
+		own := live.Key == nil || live.Key.CSR == nil
+		return own && (d.Files.Next != nil || d.Files.Wanted != nil), "the certificate request has another key"
 	case live.Key == nil && live.KeyFault == "":
 		return true, "the key of the live certificate is not there"
 	case d.Line.MaxKeyAge > 0 && !d.State.inUse(live).Since.Add(d.Line.MaxKeyAge).After(d.Now):

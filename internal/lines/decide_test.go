@@ -146,7 +146,12 @@ func TestDecide(t *testing.T) {
 		"requests: new one":           {func(in *Input) { in.Line.CSR, in.Files.Next, in.Files.Wanted = "csr", nil, next }, "[make-key]"},
 		"requests: none":              {func(in *Input) { in.Line.CSR, in.Files.Next = "csr", nil }, "[]"},
 		"requests: other key, open":   {func(in *Input) { in.Line.CSR, in.Files.Live.Key, in.State.Gate = "csr", nil, open }, "[issue]"},
-		"requests: age is not known":  {func(in *Input) { in.Line.CSR, in.Line.MaxKeyAge, in.State.Gate = "csr", time.Hour, open }, "[]"},
+		"requests: age is not known": {func(in *Input) {
+			in.Line.CSR, in.Line.MaxKeyAge, in.State.Gate = "csr", time.Hour, open
+			in.Files.Live.Key = &Key{ID: "csr-live", SPKI: live.SPKI, CSR: []byte("csr")}
+		}, "[]"},
+		"requests: keys were made here before":     {func(in *Input) { in.Line.CSR, in.State.Gate = "csr", open }, "[issue]"},
+		"requests: keys were made here, shut, due": {func(in *Input) { in.Line.CSR, in.Word.Renew = "csr", true }, "[renew]"},
 	} {
 		in := steady()
 		c.change(&in)

@@ -201,8 +201,14 @@ func (k *Keeper) Confirm(l config.Line) ([]string, error) {
 
 // RollOver asks for a key change, as soon as it may be.
 func (k *Keeper) RollOver(l config.Line) error {
-	if l.CSR != "" && l.NextCSR == "" {
-		return fmt.Errorf("line %s: the key of a certificate request is changed by next-csr, and there is none in acmehook.toml", l.Name)
+	if l.CSR != "" {
+		f, err := PathsOf(k.Config, l.Name).Read(l)
+		if err != nil {
+			return fmt.Errorf("line %s: %w", l.Name, err)
+		}
+		if f.Next == nil && f.Wanted == nil {
+			return fmt.Errorf("line %s: a key is changed by a certificate request for another one (csr, next-csr), and there is none", l.Name)
+		}
 	}
 	s, err := LoadState(k.Config, l.Name)
 	if err != nil {
