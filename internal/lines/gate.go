@@ -28,6 +28,8 @@ type Clock struct {
 	Notes   []string  `json:"notes,omitempty"`   // who could not be asked, and is not waited for
 	TTL     uint32    `json:"ttl,omitempty"`     // seconds; the longest that a cache may still hold
 	TTLAt   time.Time `json:"ttl_at,omitzero"`   // when it was last seen
+	// Insecure is why DNSSEC proves nothing there: clients heed no TLSA records (RFC 7671 §3).
+	Insecure string `json:"insecure,omitempty"`
 
 	Seen   time.Time     `json:"seen,omitzero"`   // the last look that told something
 	Pace   time.Duration `json:"pace,omitempty"`  // between it and the one before it
@@ -42,7 +44,7 @@ func (g Gate) Watch(key *Key, sights []Sight, now time.Time) Gate {
 	out := Gate{Key: key.Hash(), Owners: map[string]Clock{}, Clock: now}
 	for _, s := range sights {
 		old := g.Owners[s.Owner]
-		c := Clock{TTL: old.TTL, TTLAt: old.TTLAt, Notes: s.Notes}
+		c := Clock{TTL: old.TTL, TTLAt: old.TTLAt, Notes: s.Notes, Insecure: s.Insecure}
 		if now.Before(g.Clock) || g.Key != out.Key {
 			old.Since, old.Unseen = time.Time{}, time.Time{} // another key, or a clock that was set back
 		}
@@ -158,10 +160,17 @@ func judge(s Sight, key *Key) (verdict, string) {
 		return absent, "DNSSEC proves records that no server has"
 	case len(silent) > 0:
 		return unknown, strings.Join(silent, "; ")
+	case s.Insecure != "" && with > 0: // not signed yet, or no more
+		return unknown, unsigned(s.Service, s.Insecure)
 	case without > 0:
 		return none, ""
 	}
 	return present, ""
+}
+
+// unsigned says what can be done about a zone without DNSSEC.
+func unsigned(service, why string) string {
+	return fmt.Sprintf("DNSSEC: insecure: %s: clients heed no TLSA records there; if it is to stay so: tlsa = false in [service.%s]", why, service)
 }
 
 // covers reports whether the records allow a key: a DANE-EE(3) SPKI(1) record is
@@ -232,6 +241,8 @@ func (g Gate) open(key *Key, services []config.Service, p Params, first bool) (a
 			return time.Time{}, fmt.Sprintf("%s: not seen yet", owner)
 		case (c.None || c.Bare) && first:
 			continue
+		case c.None && c.Insecure != "":
+			return time.Time{}, fmt.Sprintf("%s: %s", owner, unsigned(s.Name, c.Insecure))
 		case c.None:
 			return time.Time{}, fmt.Sprintf("%s: there are no TLSA records; if there shall be none: tlsa = false in [service.%s]", owner, s.Name)
 		}

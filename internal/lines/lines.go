@@ -187,6 +187,7 @@ type Sight struct {
 	Servers []ServerSight
 	Trouble string // why nothing can be concluded, or DNSSEC does not hold; empty: all is well
 
+	Insecure  string        // how DNSSEC proves that it proves nothing here; empty: it does not
 	Checked   bool          // DNSSEC was asked too
 	Proved    []tlsa.Record // that it proved; none: that there are none
 	ProvedTTL uint32        // seconds, of these

@@ -115,6 +115,9 @@ func (n Network) prove(ctx context.Context, sight *Sight) {
 	case err != nil:
 		sight.Trouble = err.Error()
 		return
+	case a.Status == validate.Insecure:
+		sight.Insecure = a.Reason
+		return
 	case a.Status != validate.Secure:
 		sight.Trouble = fmt.Sprintf("DNSSEC: %s: %s", a.Status, a.Reason)
 		return
