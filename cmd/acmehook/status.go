@@ -118,6 +118,8 @@ func statusText(s lines.Status, now time.Time) string {
 	}
 	for _, v := range s.Services {
 		switch {
+		case v.Serves && len(v.NoRoute) > 0:
+			put("service %s: serves it, seen %s; no way from here to %s", v.Name, stamp(v.At), strings.Join(v.NoRoute, ", "))
 		case v.Serves:
 			put("service %s: serves it, seen %s", v.Name, stamp(v.At))
 		case v.Lag != "":

@@ -1,7 +1,6 @@
 package lines
 
 import (
-	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"zonebuild/internal/config"
+	"zonebuild/internal/starttls"
 )
 
 // deploy runs the hooks that are due, in their order; the first that fails stops
@@ -146,25 +146,60 @@ func (r *run) probe(ctx context.Context, g *Generation) error {
 	return nil
 }
 
-// ask wants every address of a service to serve the live certificate.
+// ask wants every address of a service to serve the live certificate, maybe beside that
+// of another line.
 func (r *run) ask(ctx context.Context, s config.Service, g *Generation) error {
-	shown, err := r.Observer.Probe(ctx, s)
+	shown, err := r.Observer.Probe(ctx, s, [][]byte{g.Leaf().Raw})
 	if err != nil {
 		return err
 	}
-	if len(shown) == 0 {
-		return errors.New("it has no address")
+	shown, away, err := reachable(s, shown)
+	if err != nil {
+		return err
 	}
 	for _, v := range shown {
 		switch {
 		case v.Err != nil:
 			return fmt.Errorf("%s: %w", v.Addr, v.Err)
-		case !bytes.Equal(v.Leaf, g.Leaf().Raw):
+		case v.find(g.Leaf().Raw) != nil:
+		case v.One && r.shared(s):
+			return fmt.Errorf("%s still serves another certificate, and with TLS 1.3 alone only one of several can be seen", v.Addr)
+		default:
 			return fmt.Errorf("%s still serves another certificate", v.Addr)
 		}
 	}
 	r.confirm(s.Name, g, false)
+	seen := r.state.Served[s.Name]
+	seen.NoRoute = away
+	r.state.Served[s.Name] = seen
 	return nil
+}
+
+// shared reports whether a service has certificates of other lines too.
+func (r *run) shared(s config.Service) bool {
+	return slices.ContainsFunc(r.Config.Lines, func(l config.Line) bool {
+		return l.Name != r.line.Name && slices.Contains(l.Services, s.Name)
+	})
+}
+
+// reachable leaves out the addresses that there is no way to from here, as for a host
+// without IPv6: that says nothing of the service. Those that the configuration names are
+// meant to be asked. Error: there is none that can be.
+func reachable(s config.Service, shown []Shown) (there []Shown, away []string, err error) {
+	if len(shown) == 0 {
+		return nil, nil, errors.New("it has no address")
+	}
+	for _, v := range shown {
+		if len(s.Probe) == 0 && errors.Is(v.Err, starttls.ErrNoRoute) {
+			away = append(away, v.Addr.String())
+			continue
+		}
+		there = append(there, v)
+	}
+	if len(there) == 0 {
+		return nil, nil, fmt.Errorf("%s: %w", shown[0].Addr, shown[0].Err)
+	}
+	return there, away, nil
 }
 
 // confirm notes that a service serves the live certificate.

@@ -27,6 +27,7 @@
 package lines
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -150,6 +151,7 @@ type Serving struct {
 	Key        string    `json:"key"`        // Generation.Hash
 	At         time.Time `json:"at"`
 	ByHand     bool      `json:"by_hand,omitempty"`
+	NoRoute    []string  `json:"no_route,omitempty"` // addresses that there is no way to from here
 }
 
 // Lag says why a service is not known to serve the live certificate.
@@ -204,16 +206,28 @@ type ServerSight struct {
 
 // Shown is what one address of a service served.
 type Shown struct {
-	Addr netip.AddrPort
-	Leaf []byte // DER
-	Err  error  // why it is not known
+	Addr   netip.AddrPort
+	Chains [][][]byte // DER, the leaf first: to a client without preference, then to those that want RSA and ECDSA
+	One    bool       // it has TLS 1.3 alone, where a client cannot say which of several keys it wants
+	Err    error      // why it is not known
+}
+
+// find is the chain of a leaf; nil: it is not shown.
+func (v Shown) find(leaf []byte) [][]byte {
+	for _, c := range v.Chains {
+		if len(c) > 0 && bytes.Equal(c[0], leaf) {
+			return c
+		}
+	}
+	return nil
 }
 
 // Observer looks at the world.
 type Observer interface {
 	// Look asks every address of every authoritative server for the TLSA RRsets.
 	Look(ctx context.Context, services []config.Service) []Sight
-	// Probe asks every address of a service which certificate it serves. Error: the
-	// addresses are not known.
-	Probe(ctx context.Context, s config.Service) ([]Shown, error)
+	// Probe asks every address of a service which certificates it serves: as a client
+	// without preference and, where that does not see all the leaves that are wanted, as
+	// ones that prefer RSA and ECDSA. Error: the addresses are not known.
+	Probe(ctx context.Context, s config.Service, want [][]byte) ([]Shown, error)
 }

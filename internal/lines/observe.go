@@ -2,9 +2,12 @@ package lines
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -202,7 +205,7 @@ func recordOf(rr *dns.TLSA) (tlsa.Record, error) {
 const maxAddresses = 64
 
 // Probe connects to every address of a service.
-func (n Network) Probe(ctx context.Context, s config.Service) ([]Shown, error) {
+func (n Network) Probe(ctx context.Context, s config.Service, want [][]byte) ([]Shown, error) {
 	addrs := s.Probe
 	if len(addrs) == 0 {
 		for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
@@ -240,14 +243,43 @@ func (n Network) Probe(ctx context.Context, s config.Service) ([]Shown, error) {
 	out := make([]Shown, len(addrs))
 	var wg sync.WaitGroup
 	for i, a := range addrs {
-		wg.Go(func() {
-			served, err := starttls.Dial(ctx, a, o)
-			out[i] = Shown{Addr: a, Err: err}
-			if err == nil && len(served.Chain) > 0 {
-				out[i].Leaf = served.Chain[0]
-			}
-		})
+		wg.Go(func() { out[i] = probe(ctx, a, o, want) })
 	}
 	wg.Wait()
 	return out, nil
+}
+
+// probe shakes hands with one address, up to three times: two certificates may be there
+// side by side, of RSA and of ECDSA.
+func probe(ctx context.Context, a netip.AddrPort, o starttls.Options, want [][]byte) Shown {
+	any, err := starttls.Dial(ctx, a, o)
+	v := Shown{Addr: a, Err: err}
+	if err != nil {
+		return v
+	}
+	v.Chains = [][][]byte{any.Chain}
+	if !slices.ContainsFunc(want, func(leaf []byte) bool { return v.find(leaf) == nil }) {
+		return v
+	}
+	kinds := []starttls.KeyType{starttls.RSA, starttls.ECDSA}
+	served, errs := make([]starttls.Served, len(kinds)), make([]error, len(kinds))
+	var wg sync.WaitGroup
+	for i, kind := range kinds {
+		o := o
+		o.KeyType = kind
+		wg.Go(func() { served[i], errs[i] = starttls.Dial(ctx, a, o) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		switch {
+		case err == nil && len(served[i].Chain) > 0 && v.find(served[i].Chain[0]) == nil:
+			v.Chains = append(v.Chains, served[i].Chain)
+		case err == nil || errors.Is(err, starttls.ErrNoSuchKey):
+		case errors.Is(err, starttls.ErrHandshake) && !errors.Is(err, os.ErrDeadlineExceeded): // others are not served so
+			v.One = v.One || any.Version == tls.VersionTLS13
+		default:
+			v.Err = err
+		}
+	}
+	return v
 }

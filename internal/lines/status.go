@@ -46,6 +46,7 @@ type ServiceStatus struct {
 	ByHand  bool      `json:"by_hand,omitempty"`
 	Unasked bool      `json:"unasked,omitempty"` // it cannot be asked
 	Lag     string    `json:"lag,omitempty"`     // why it is not known to serve it
+	NoRoute []string  `json:"no_route,omitempty"`
 }
 
 // Status tells where a line is, from what is stored: nobody is asked. CA may be nil.
@@ -92,7 +93,7 @@ func (k *Keeper) Status(l config.Line) (Status, error) {
 	for _, v := range in.Services {
 		seen := state.Served[v.Name]
 		s.Services = append(s.Services, ServiceStatus{
-			Name: v.Name, Serves: files.Live != nil && seen.Cert == files.Live.ID(), At: seen.At, ByHand: seen.ByHand, Unasked: v.ProbeOff, Lag: state.Lags[v.Name].Text,
+			Name: v.Name, Serves: files.Live != nil && seen.Cert == files.Live.ID(), At: seen.At, ByHand: seen.ByHand, Unasked: v.ProbeOff, Lag: state.Lags[v.Name].Text, NoRoute: seen.NoRoute,
 		})
 	}
 	s.Alarm = alarm(in)

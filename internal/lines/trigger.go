@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -62,22 +63,52 @@ func (t *Trigger) Pull(ctx context.Context, s config.Service) Pulled {
 
 // material is what the files of a service hold.
 type material struct {
-	leaves [][]byte // DER
+	want   [][]*x509.Certificate // chains that it should serve, the leaf first
+	leaves [][]byte              // DER, of the other files too
 	digest string
 	newest time.Time
 }
 
-// certFile is the file that a service should serve.
-func (t *Trigger) certFile(s config.Service) (string, error) {
+// fits says what is wrong with what an address shows; empty: nothing. Each certificate
+// is wanted, as far as it can be seen; a single one may also be one of the other files'.
+func (m material) fits(v Shown) string {
+	ours := len(v.Chains) > 0 && len(v.Chains[0]) > 0 && slices.ContainsFunc(m.leaves, func(leaf []byte) bool { return bytes.Equal(leaf, v.Chains[0][0]) })
+	for _, chain := range m.want {
+		shown := v.find(chain[0].Raw)
+		switch {
+		case shown == nil && ours && (len(m.want) == 1 || v.One):
+		case shown == nil:
+			return "serves another certificate than its files have"
+		case lacks(shown, chain[1:]):
+			return "serves its certificate without the others of its file's chain"
+		}
+	}
+	return ""
+}
+
+// lacks reports whether a certificate is not shown that clients may need: all but a root.
+func lacks(shown [][]byte, wanted []*x509.Certificate) bool {
+	return slices.ContainsFunc(wanted, func(c *x509.Certificate) bool {
+		root := bytes.Equal(c.RawIssuer, c.RawSubject)
+		return !root && !slices.ContainsFunc(shown, func(der []byte) bool { return bytes.Equal(der, c.Raw) })
+	})
+}
+
+// certFiles are the files of what a service should serve: its own, or those of all lines
+// that name it.
+func (t *Trigger) certFiles(s config.Service) (files []string, err error) {
 	if s.Cert != "" {
-		return s.Cert, nil
+		return []string{s.Cert}, nil
 	}
 	for _, l := range t.Config.Lines {
 		if slices.Contains(l.Services, s.Name) {
-			return filepath.Join(PathsOf(t.Config, l.Name).Line, "live", "fullchain.pem"), nil
+			files = append(files, filepath.Join(PathsOf(t.Config, l.Name).Line, "live", "fullchain.pem"))
 		}
 	}
-	return "", errors.New("which certificate it should serve is not said: certificate, or services of a line")
+	if len(files) == 0 {
+		return nil, errors.New("which certificate it should serve is not said: certificate, or services of a line")
+	}
+	return files, nil
 }
 
 // listed are the files of a service: those of the configuration, and those that its
@@ -115,7 +146,7 @@ const maxFiles = 1000
 
 func (t *Trigger) read(ctx context.Context, s config.Service) (material, error) {
 	var m material
-	file, err := t.certFile(s)
+	certs, err := t.certFiles(s)
 	if err != nil {
 		return m, err
 	}
@@ -124,7 +155,7 @@ func (t *Trigger) read(ctx context.Context, s config.Service) (material, error) 
 		return m, err
 	}
 	sum := sha256.New()
-	for i, path := range append([]string{file}, files...) {
+	for i, path := range append(slices.Clone(certs), files...) {
 		data, info, err := durable.ReadFile(path, maxPEM)
 		if err != nil {
 			return m, err
@@ -133,7 +164,10 @@ func (t *Trigger) read(ctx context.Context, s config.Service) (material, error) 
 		switch {
 		case err == nil:
 			m.leaves = append(m.leaves, chain[0].Raw)
-		case i == 0:
+			if i < len(certs) {
+				m.want = append(m.want, chain)
+			}
+		case i < len(certs):
 			return m, fmt.Errorf("read %s: %w", path, err)
 		}
 		one := sha256.Sum256(data)
@@ -221,19 +255,22 @@ func (t *Trigger) reload(ctx context.Context, s config.Service, m material) erro
 // wrong says at which address something else is served, and which cannot be reached;
 // nil if none.
 func (t *Trigger) wrong(ctx context.Context, s config.Service, m material) (wrong, silent, err error) {
-	shown, err := t.Observer.Probe(ctx, s)
+	var want [][]byte
+	for _, chain := range m.want {
+		want = append(want, chain[0].Raw)
+	}
+	shown, err := t.Observer.Probe(ctx, s, want)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(shown) == 0 {
-		return nil, nil, errors.New("it has no address")
+	if shown, _, err = reachable(s, shown); err != nil {
+		return nil, err, nil
 	}
 	for _, v := range shown {
-		switch {
-		case v.Err != nil:
+		if v.Err != nil {
 			silent = fmt.Errorf("%s: %w", v.Addr, v.Err)
-		case !slices.ContainsFunc(m.leaves, func(leaf []byte) bool { return bytes.Equal(leaf, v.Leaf) }):
-			wrong = fmt.Errorf("%s serves another certificate than its files have", v.Addr)
+		} else if why := m.fits(v); why != "" {
+			wrong = fmt.Errorf("%s %s", v.Addr, why)
 		}
 	}
 	return wrong, silent, nil

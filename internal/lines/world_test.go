@@ -268,13 +268,13 @@ func (w *world) Look(context.Context, []config.Service) []Sight {
 	return []Sight{s}
 }
 
-func (w *world) Probe(context.Context, config.Service) ([]Shown, error) {
+func (w *world) Probe(context.Context, config.Service, [][]byte) ([]Shown, error) {
 	w.point()
 	addr := netip.MustParseAddrPort("192.0.2.25:25")
 	if w.served == nil {
 		return []Shown{{Addr: addr, Err: errOut}}, nil
 	}
-	return []Shown{{Addr: addr, Leaf: w.served.Raw}}, nil
+	return []Shown{{Addr: addr, Chains: [][][]byte{{w.served.Raw}}}}, nil
 }
 
 // deploy is the hook that makes the service load what is live.
