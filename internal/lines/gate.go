@@ -49,7 +49,7 @@ func (g Gate) Watch(key *Key, sights []Sight, now time.Time) Gate {
 			old.Since, old.Unseen = time.Time{}, time.Time{} // another key, or a clock that was set back
 		}
 		if now.Before(old.Seen) {
-			old.Seen = time.Time{}
+			old.Seen, old.Pace = time.Time{}, 0
 		}
 		c.age(s, now)
 		state, why := judge(s, key)
@@ -73,8 +73,9 @@ func (g Gate) Watch(key *Key, sights []Sight, now time.Time) Gate {
 	return out
 }
 
-// shortGap is the time between two looks that is never too long.
-const shortGap = time.Minute
+// shortGap is the time between two looks that is never too long: a run every five
+// minutes is as often as anybody wants it.
+const shortGap = 5 * time.Minute
 
 // blind takes from a clock the time before a look in which nobody saw that it was right
 // to run: acmehook was not run, no server was heard, or a clock is ahead. The records may

@@ -95,12 +95,13 @@ func TestGate(t *testing.T) {
 			owner + ": caches may hold what was before 2026-01-01T00:05:01Z, as nobody looked since 2026-01-01T00:00:00Z"},
 		"nobody was heard for a while": {[]look{{0, []ServerSight{has(300)}, key, ""}, {200, []ServerSight{silent}, key, ""}, {400, []ServerSight{has(300)}, key, ""}}, false, 1000,
 			owner + ": caches may hold what was before 2026-01-01T00:06:40Z, as nobody looked since 2026-01-01T00:00:00Z"},
-		"it is looked hourly":         {[]look{{0, []ServerSight{lacks(300)}, key, ""}, {3600, []ServerSight{has(300)}, key, ""}, {7200, []ServerSight{has(300)}, key, ""}}, false, 7500, owner + ": caches may hold what was before"},
-		"hourly, and then not":        {[]look{{0, []ServerSight{lacks(300)}, key, ""}, {3600, []ServerSight{has(300)}, key, ""}, {9001, []ServerSight{has(300)}, key, ""}}, false, 9601, owner + ": caches may hold what was before 2026-01-01T02:30:01Z, as nobody looked since 2026-01-01T01:00:00Z"},
-		"a clock ahead and back":      {[]look{{0, []ServerSight{has(300)}, key, ""}, {9000, []ServerSight{has(300)}, key, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
-		"none, a gap, its own, first": {[]look{{0, []ServerSight{empty}, key, ""}, {601, []ServerSight{has(60)}, key, ""}}, true, 721, ""},
-		"a gap of less than a minute": {[]look{{0, []ServerSight{has(1)}, key, ""}, {59, []ServerSight{has(1)}, key, ""}}, false, 2, ""},
-		"none, then all":              {[]look{{0, []ServerSight{empty}, key, ""}, {500, []ServerSight{has(300)}, key, ""}}, false, 1700, ""},
+		"it is looked hourly":            {[]look{{0, []ServerSight{lacks(300)}, key, ""}, {3600, []ServerSight{has(300)}, key, ""}, {7200, []ServerSight{has(300)}, key, ""}}, false, 7500, owner + ": caches may hold what was before"},
+		"hourly, and then not":           {[]look{{0, []ServerSight{lacks(300)}, key, ""}, {3600, []ServerSight{has(300)}, key, ""}, {9001, []ServerSight{has(300)}, key, ""}}, false, 9601, owner + ": caches may hold what was before 2026-01-01T02:30:01Z, as nobody looked since 2026-01-01T01:00:00Z"},
+		"a clock ahead and back":         {[]look{{0, []ServerSight{has(300)}, key, ""}, {9000, []ServerSight{has(300)}, key, ""}, {100, []ServerSight{has(300)}, key, ""}}, false, 700, ""},
+		"a gap, a clock put back, a gap": {[]look{{0, []ServerSight{has(600)}, key, ""}, {9000, []ServerSight{has(600)}, key, ""}, {5000, []ServerSight{has(600)}, key, ""}, {7000, []ServerSight{has(600)}, key, ""}}, false, 8200, ""},
+		"none, a gap, its own, first":    {[]look{{0, []ServerSight{empty}, key, ""}, {601, []ServerSight{has(60)}, key, ""}}, true, 721, ""},
+		"a gap of five minutes":          {[]look{{0, []ServerSight{has(1)}, key, ""}, {300, []ServerSight{has(1)}, key, ""}}, false, 2, ""},
+		"none, then all":                 {[]look{{0, []ServerSight{empty}, key, ""}, {500, []ServerSight{has(300)}, key, ""}}, false, 1700, ""},
 	} {
 		var g Gate
 		for _, l := range c.looks {
