@@ -36,14 +36,17 @@ func (p *program) triggerCommand() *ucli.Command {
 				}
 				list = append(list, s)
 			}
-			if err := durable.MkdirAll(h.config.StateDir, 0o700); err != nil {
-				return err
+			err = durable.MkdirAll(h.config.StateDir, 0o700)
+			var lock *durable.Lock
+			if err == nil {
+				lock, err = durable.TryLock(filepath.Join(h.config.StateDir, "trigger.lock"))
 			}
-			lock, err := durable.TryLock(filepath.Join(h.config.StateDir, "trigger.lock"))
-			if errors.Is(err, durable.ErrLocked) {
+			switch {
+			case errors.Is(err, durable.ErrLocked):
 				return nil
-			}
-			if err != nil {
+			case lines.Unwritable(err): // to look needs no state; to tell a service does, and says so
+				return h.pull(c, list)
+			case err != nil:
 				return err
 			}
 			return errors.Join(h.pull(c, list), lock.Unlock())

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"zonebuild/internal/cli"
 	"zonebuild/internal/config"
@@ -147,4 +149,105 @@ func TestTriggerFiles(t *testing.T) {
 	y.write("list", "#!/bin/sh\necho no; exit 3\n")
 	y.says(cli.ExitFailed, "run "+y.path("list")+": exit status 3", "trigger")
 	calls(2)
+}
+
+// TestTriggerStarted: a service that cannot be asked was started after its files changed,
+// once more: it has read them, and is not told, whatever it was told before.
+func TestTriggerStarted(t *testing.T) {
+	y := &yard{t: t, dir: t.TempDir()}
+	// The system knows starts of processes to a second; a pid file that names none is
+	// taken by its time.
+	start := func() {
+		t.Helper()
+		cert, err := os.Stat(y.path("cert.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lab.Until(t, "the clock of the file system has gone on", func() error {
+			y.write("pid", "none")
+			pid, err := os.Stat(y.path("pid"))
+			if err == nil && !pid.ModTime().After(cert.ModTime()) {
+				err = errors.New("it has not")
+			}
+			return err
+		})
+	}
+	put := func() {
+		t.Helper()
+		cert, _ := strange(t)
+		y.write("cert.pem", string(cert))
+	}
+	table := func(command string) {
+		y.write("acmehook.toml", "[service.web]\nhost = \"example.org\"\nport = 443\nprobe = \"none\"\ncertificate = \"cert.pem\"\npid-file = \"pid\"\nreload = [\"sh\", \"-c\", \"echo >>"+y.path("done")+command+"\"]\n")
+	}
+	table("")
+	put()
+	start()
+	y.does(cli.ExitOK, "trigger")
+	y.count("done", 0)
+	put()
+	y.says(cli.ExitOK, "web: reload: its files changed after it was started", "trigger")
+	y.count("done", 1)
+	put()
+	start() // and nobody had called trigger in between
+	y.does(cli.ExitOK, "trigger")
+	y.count("done", 1)
+
+	// A reload that fails is tried again later and later.
+	table("; exit 1")
+	put()
+	y.says(cli.ExitFailed, "exit status 1", "trigger")
+	y.says(cli.ExitFailed, "it was told 1 times in vain, and is told again at ", "trigger")
+	y.count("done", 2)
+	y.past += 2 * time.Minute
+	y.says(cli.ExitFailed, "exit status 1", "trigger")
+	y.past += 2 * time.Minute
+	y.says(cli.ExitFailed, "it was told 2 times in vain", "trigger")
+	y.count("done", 3)
+	start() // by hand: it has read its files
+	y.does(cli.ExitOK, "trigger")
+	y.count("done", 3)
+}
+
+// TestTriggerReadOnly: where nothing may be written services are looked at all the same;
+// to tell one needs a memory, which is said.
+func TestTriggerReadOnly(t *testing.T) {
+	lab.NeedRoot(t)
+	lab.Need(t, "mount", "umount")
+	old, err := tls.X509KeyPair(strange(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := strange(t)
+	fresh, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := lab.TLSServer(t, lab.TLSOptions{Certs: map[string][]tls.Certificate{"": {fresh}}})
+	y := &yard{t: t, dir: t.TempDir()}
+	done := filepath.Join(t.TempDir(), "done")
+	state := t.TempDir()
+	table := fmt.Sprintf("[service.web]\nhost = \"example.org\"\nport = 443\nprobe = [%q]\ncertificate = \"cert.pem\"\nreload = [\"sh\", \"-c\", \"echo >>%s\"]\ntimeout = \"1s\"\n", server.Addr(), done)
+	y.write("cert.pem", string(cert))
+	y.write("acmehook.toml", table)
+	lab.Run(t, "mount", "-t", "tmpfs", "tmpfs", y.dir)
+	t.Cleanup(func() { lab.Run(t, "umount", y.dir) })
+	y.write("cert.pem", string(cert))
+	y.write("acmehook.toml", table)
+	lab.Run(t, "mount", "-o", "remount,ro", y.dir)
+	if said := y.does(cli.ExitOK, "trigger"); said != "" {
+		t.Errorf("it says %q", said)
+	}
+	server.Show("", old)
+	y.says(cli.ExitFailed, "serves another certificate than its files have; note that the service is told (state-dir in acmehook.toml): ", "trigger")
+	if _, err := os.Stat(done); !os.IsNotExist(err) {
+		t.Errorf("it was told: %v", err)
+	}
+	lab.Run(t, "mount", "-o", "remount,rw", y.dir)
+	y.write("acmehook.toml", fmt.Sprintf("state-dir = %q\n", state)+table)
+	lab.Run(t, "mount", "-o", "remount,ro", y.dir)
+	y.says(cli.ExitFailed, "after sh: ", "trigger")
+	if _, err := os.Stat(done); err != nil {
+		t.Error(err)
+	}
 }

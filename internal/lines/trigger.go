@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -172,8 +174,10 @@ func (t *Trigger) read(ctx context.Context, s config.Service) (material, error) 
 		}
 		one := sha256.Sum256(data)
 		sum.Write(one[:])
-		if at := info.ModTime(); at.After(m.newest) {
-			m.newest = at
+		for _, at := range []time.Time{info.ModTime(), changed(real(path)), linked(path, maxLinks)} {
+			if at.After(m.newest) {
+				m.newest = at
+			}
 		}
 	}
 	m.digest = hex.EncodeToString(sum.Sum(nil))
@@ -190,7 +194,7 @@ func (t *Trigger) bySight(ctx context.Context, s config.Service, m material, p *
 		return err
 	case wrong == nil && silent == nil:
 		p.Why = "it serves its certificate"
-		return durable.Remove(t.path(s))
+		return t.forget(s)
 	case wrong == nil:
 		p.Why = silent.Error()
 		return silent
@@ -206,16 +210,25 @@ func (t *Trigger) bySight(ctx context.Context, s config.Service, m material, p *
 	if last.Files != m.digest {
 		last = Loaded{Files: m.digest}
 	}
-	if at := believed(last.At.Add(patience(last.Vain-1)), t.Now()); last.Vain > 0 && at.After(t.Now()) {
-		return fmt.Errorf("%w; it was told %d times in vain, and is told again at %s", wrong, last.Vain, at.UTC().Format(time.RFC3339))
+	if err := t.patient(last, last); err != nil {
+		return fmt.Errorf("%w; %w", wrong, err)
+	}
+	last.Vain++
+	if err := t.note(s, last); err != nil { // before it is told, or it would be told at each call
+		return fmt.Errorf("%w; %w", wrong, err)
 	}
 	p.Did = "reload"
-	last.Vain++
-	if err := t.note(s, last); err != nil {
-		return err
-	}
 	if err := t.reload(ctx, s, m); err != nil {
 		return err
+	}
+	return t.forget(s)
+}
+
+// forget removes what a service was told, if there is such a thing: where nothing can be
+// written there is none.
+func (t *Trigger) forget(s config.Service) error {
+	if _, err := os.Lstat(t.path(s)); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	return durable.Remove(t.path(s))
 }
@@ -297,39 +310,12 @@ func (t *Trigger) last(s config.Service) (Loaded, error) {
 	return last, nil
 }
 
-// byFiles compares the files with those that the service was last told of, or, if it
-// never was, their time with that of its start.
-func (t *Trigger) byFiles(ctx context.Context, s config.Service, m material, p *Pulled) error {
-	last, err := t.last(s)
-	if err != nil {
-		return err
+// patient wants a service that was told in vain not to be told again too soon.
+func (t *Trigger) patient(last, now Loaded) error {
+	if at := believed(last.At.Add(patience(now.Vain-1)), t.Now()); now.Vain > 0 && at.After(t.Now()) {
+		return fmt.Errorf("it was told %d times in vain, and is told again at %s", now.Vain, at.UTC().Format(time.RFC3339))
 	}
-	told := Loaded{Files: m.digest}
-	switch {
-	case last.Files == m.digest:
-		p.Why = "its files are those that it was told of"
-		return nil
-	case last.Files == "" && s.PidFile != "":
-		at, err := started(s.PidFile)
-		if err != nil {
-			return fmt.Errorf("when it was started: %w", err)
-		}
-		if at.After(m.newest) {
-			p.Why = "it was started after its files changed"
-			return t.note(s, told)
-		}
-		p.Why = "its files changed after it was started"
-	default:
-		p.Why = "its files have changed"
-	}
-	if len(s.Reload) == 0 {
-		return errors.New(p.Why)
-	}
-	p.Did = "reload"
-	if err := t.Hook(ctx, t.command(s)); err != nil {
-		return err
-	}
-	return t.note(s, told)
+	return nil
 }
 
 func (t *Trigger) note(s config.Service, l Loaded) error {
@@ -338,7 +324,16 @@ func (t *Trigger) note(s config.Service, l Loaded) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(t.path(s), append(data, '\n'), durable.Options{Mode: 0o600})
+	if err := durable.WriteFile(t.path(s), append(data, '\n'), durable.Options{Mode: 0o600}); err != nil {
+		return fmt.Errorf("note that the service is told (state-dir in acmehook.toml): %w", err)
+	}
+	return nil
+}
+
+// Unwritable reports whether an error says that nothing may be written somewhere, as on
+// the host of a service whose files come from elsewhere.
+func Unwritable(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
 }
 
 func (t *Trigger) command(s config.Service) Hook {

@@ -105,10 +105,18 @@ func TestTriggerByFiles(t *testing.T) {
 	}
 	certificate(t, w, file)
 	fail = errOut
-	for range 2 { // until it succeeds
-		if got := tr.Pull(t.Context(), s); got.Did != "reload" || got.Error != "out of order" {
+	if err := os.Chtimes(pid, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for _, wait := range []time.Duration{time.Minute, 10 * time.Minute} { // until it succeeds, but not at each call
+		if got := tr.Pull(t.Context(), s); got.Did != "reload" || got.Error != "out of order" || got.Why != "its files changed after it was started" {
 			t.Errorf("%+v", got)
 		}
+		w.now = w.now.Add(wait - time.Second)
+		if got := tr.Pull(t.Context(), s); got.Did != "nothing" || !strings.Contains(got.Error, "in vain, and is told again at ") {
+			t.Errorf("%+v", got)
+		}
+		w.now = w.now.Add(time.Second)
 	}
 	fail = nil
 	if got := tr.Pull(t.Context(), s); got.Did != "reload" || got.Error != "" || calls != 3 {
