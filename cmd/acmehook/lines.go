@@ -180,20 +180,21 @@ func (p *program) rollOverCommand() *ucli.Command {
 func (p *program) liveCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "live", Usage: "say that the services which cannot be asked serve the live certificate", ArgsUsage: "NAME",
-		Description: "For services with probe = \"none\". Prints which.\n\nExample: acmehook -C /jail live mail",
+		Description: "For services with probe = \"none\". Prints which. Waits for nobody: a deploy program may\ncall it.\n\nExample: acmehook -C /jail live mail",
 		Action: func(c *ucli.Context) error {
 			h, line, err := p.oneLine(c, false)
 			if err != nil {
 				return err
 			}
-			return h.locked(c.Context, func() error {
-				k := &lines.Keeper{Config: h.config, Now: h.clock}
-				names, err := k.Confirm(line)
-				for _, name := range names {
-					fmt.Fprintln(p.out, name)
-				}
-				return err
-			})
+			k := &lines.Keeper{Config: h.config, Now: h.clock}
+			names, err := k.Say(line)
+			if errors.Is(err, lines.ErrNoneToConfirm) {
+				return cli.WithCode(cli.ExitRejected, err)
+			}
+			for _, name := range names {
+				fmt.Fprintln(p.out, name)
+			}
+			return err
 		},
 	}
 }

@@ -168,10 +168,7 @@ func (r *run) ask(ctx context.Context, s config.Service, g *Generation) error {
 			return fmt.Errorf("%s still serves another certificate", v.Addr)
 		}
 	}
-	r.confirm(s.Name, g, false)
-	seen := r.state.Served[s.Name]
-	seen.NoRoute = away
-	r.state.Served[s.Name] = seen
+	r.state.confirm(s.Name, g, Serving{At: r.Now().UTC().Truncate(time.Second), NoRoute: away})
 	return nil
 }
 
@@ -200,38 +197,6 @@ func reachable(s config.Service, shown []Shown) (there []Shown, away []string, e
 		return nil, nil, fmt.Errorf("%s: %w", shown[0].Addr, shown[0].Err)
 	}
 	return there, away, nil
-}
-
-// confirm notes that a service serves the live certificate.
-func (r *run) confirm(service string, g *Generation, byHand bool) {
-	if r.state.Served == nil {
-		r.state.Served = map[string]Serving{}
-	}
-	r.state.Served[service] = Serving{Generation: g.Number, Cert: g.ID(), Key: g.Hash(), At: r.Now().UTC().Truncate(time.Second), ByHand: byHand}
-}
-
-// Confirm notes by hand that the services which cannot be asked serve the live
-// certificate, and gives their names. Error: there is no certificate.
-func (k *Keeper) Confirm(l config.Line) ([]string, error) {
-	r := &run{Keeper: k, line: l, paths: PathsOf(k.Config, l.Name)}
-	files, err := r.paths.Read(l)
-	if err != nil {
-		return nil, fmt.Errorf("line %s: %w", l.Name, err)
-	}
-	if files.Live == nil {
-		return nil, fmt.Errorf("line %s: there is no certificate yet", l.Name)
-	}
-	if r.state, err = LoadState(k.Config, l.Name); err != nil {
-		return nil, fmt.Errorf("line %s: %w", l.Name, err)
-	}
-	var names []string
-	for _, s := range k.Config.ServicesOf(l) {
-		if s.ProbeOff {
-			r.confirm(s.Name, files.Live, true)
-			names = append(names, s.Name)
-		}
-	}
-	return names, r.save()
 }
 
 // RollOver asks for a key change, as soon as it may be.

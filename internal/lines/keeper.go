@@ -181,6 +181,9 @@ func (r *run) input(ctx context.Context) (Input, error) {
 	if err != nil {
 		return Input{}, err
 	}
+	if err := r.listen(files.Live); err != nil {
+		return Input{}, err
+	}
 	if files.Live != nil {
 		r.state.InUse = r.state.inUse(files.Live)
 	}

@@ -17,6 +17,7 @@
 //	LINES/NAME/archive/0007/   cert.pem chain.pem fullchain.pem, and links to the keys
 //	KEYS/NAME/ID.pem           private keys, mode 0600
 //	STATE/line-NAME.json       clocks, hooks that are due: nothing that another file says
+//	STATE/live-NAME.json       what was said by hand of its services, until it is taken in
 //	STATE/deploy-NAME.out      what the last hook printed, which may be a secret: mode 0600
 //
 // Everything in LINES is public; the links there to private keys lead out of it.

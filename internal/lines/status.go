@@ -60,6 +60,9 @@ func (k *Keeper) Status(l config.Line) (Status, error) {
 	if err != nil {
 		return s, fmt.Errorf("line %s: %w", l.Name, err)
 	}
+	if _, err := k.heed(&state, files.Live, k.Config.ServicesOf(l), l.Name); err != nil {
+		return s, fmt.Errorf("line %s: %w", l.Name, err)
+	}
 	in := Input{
 		Line: l, Services: k.Config.ServicesOf(l), Files: files, State: state,
 		Params: Params{TTLs: k.Config.TTLs, Margin: k.Config.Margin}, Wanted: wanted(k.Config), Now: k.Now(),
