@@ -5,10 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"zonebuild/internal/acmeclient"
 	"zonebuild/internal/cli"
 	"zonebuild/internal/lab"
-	"zonebuild/internal/lines"
 )
 
 // TestDryRun: an order at the directory for trials, whose challenges Pebble really
@@ -81,18 +79,4 @@ func TestDryRunOfRequests(t *testing.T) {
 	y.says(cli.ExitFailed, "b.csr: it cannot be parsed", "renew", "--dry-run")
 	issued(4)
 	y.noChallenges()
-}
-
-// request writes a certificate request for names, of a key that nobody keeps.
-func (y *yard) request(file string, names ...string) {
-	y.t.Helper()
-	key, err := lines.NewKey("ecdsa-p256")
-	if err != nil {
-		y.t.Fatal(err)
-	}
-	der, err := acmeclient.NewCSR(key, names)
-	if err != nil {
-		y.t.Fatal(err)
-	}
-	y.write(file, lab.Block("CERTIFICATE REQUEST", der))
 }
