@@ -314,7 +314,7 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 	}
 	flushed := func() error { return nil }
 	if back != nil && back.written >= holdFrom { // the disk works while the verifier does
-		flushed = aside(staged.Sync)
+		flushed = aside(staged.Flush)
 		defer flushed()
 	}
 	p.tookFor(StageSign, p.clock()-begun-disk.took)

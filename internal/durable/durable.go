@@ -137,8 +137,8 @@ func (f *File) WriteAt(b []byte, off int64) (n int, err error) {
 	return n, f.failed("write", err)
 }
 
-// Sync flushes what was written to the disk. Commit does so by itself.
-func (f *File) Sync() error {
+// Flush brings to the disk what was written. Commit does so by itself.
+func (f *File) Flush() error {
 	return f.failed("sync", f.o.try("sync", f.f.Sync))
 }
 
