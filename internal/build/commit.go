@@ -129,11 +129,15 @@ func (j *job) adopt(t *Tree) {
 		s.Serial, s.File, s.Confirmed = j.head.serial, j.head.id, false
 		s.Oldest = time.Time{}
 		s.Signed = j.signs()
+		s.Unsigned = noFile // who committed may have ended before the copy
 		if j.external() {
 			s.Unsigned = t.unsignedID(j.z.Name)
 		}
 	}
 }
+
+// noFile is the identity of no file: the next pass that can writes it.
+var noFile = FileID{Size: -1}
 
 // planned is a plan for a signed or an unsigned zone.
 type planned struct {
@@ -393,7 +397,7 @@ func (j *job) endUnsigned(t *Tree) {
 	j.state.Unsigned = t.unsignedID(j.z.Name)
 	if err != nil {
 		j.fail("build-failed", err)
-		j.state.Unsigned = FileID{Size: -1} // none is: the next pass writes it again
+		j.state.Unsigned = noFile
 	}
 }
 

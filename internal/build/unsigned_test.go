@@ -34,3 +34,40 @@ func TestUnsignedFails(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestUnsignedLate: a process that is killed behind the commit leaves an older copy in
+// unsigned/, which is made good, whatever the author does in between.
+func TestUnsignedLate(t *testing.T) {
+	const next = "ns1 A 192.0.2.53\nmore A 192.0.2.81\n"
+	for _, between := range []string{"", "ns1 A 192.0.2.300\n"} {
+		s := newSite(t, smallZone("www A 192.0.2.80\n"))
+		s.build(ok)
+		var restore []func()
+		for _, path := range []string{"state/example.org.json", "unsigned/example.org"} {
+			info, err := os.Stat(s.path(path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := s.read(path)
+			restore = append(restore, func() {
+				s.write(path, text)
+				if err := os.Chtimes(s.path(path), info.ModTime(), info.ModTime()); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		s.write("primary/example.org", next)
+		s.build(ok)
+		for _, f := range restore {
+			f()
+		}
+		if between != "" {
+			s.write("primary/example.org", between)
+			s.build(rejected)
+			s.write("primary/example.org", next)
+		}
+		if r := s.build(ok).Zones[0]; r.Action != build.Unchanged || !strings.Contains(s.read("unsigned/example.org"), "more.example.org.") {
+			t.Errorf("between %q: %+v", between, r)
+		}
+	}
+}

@@ -49,7 +49,7 @@ func TestStage(t *testing.T) {
 	if _, err := f.WriteAt([]byte("brave"), 4); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Sync(); err != nil {
+	if err := f.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	if want := filepath.Join(dir, ".zone.tmp"); f.Path() != want || f.Name() != "zone" {
