@@ -51,11 +51,11 @@ func ParseAgain(prev *Fragment, file string, src []byte, o ParseOptions) (f Frag
 		f.edit = nil
 		return f, true
 	}
-	digest := (&parser{shardMin: shardMin}).digest(src)
 	w, ok := prev.differs(src)
 	if !ok {
 		return f, false
 	}
+	digest := (&parser{shardMin: shardMin}).digest(src)
 	p := &parser{o: o, apex: []byte(o.Apex.Wire()), ttl: prev.TTL}
 	r := &reader{
 		parser: p, origin: h.origin, shard: true,

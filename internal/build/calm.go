@@ -66,7 +66,7 @@ func (p *pass) findHush() {
 // pass, whoever else is at work: a publish changes the file and then the state, and
 // what does not fit together, or is odd in any way, is for those who hold the lock. They
 // get the digest of the input if it was made.
-func (p *pass) calm(z *config.Zone) (r Result, quick *[sha256.Size]byte, ok bool) {
+func (p *pass) calm(z *config.Zone) (r Result, quick *glimpse, ok bool) {
 	t := p.tree
 	if p.hush.none || p.hush.loud[z.Name] || z.Policy.Sign == config.SignExternal || t.Config.Find(z.Name) == nil {
 		return r, nil, false
@@ -91,12 +91,18 @@ func (p *pass) calm(z *config.Zone) (r Result, quick *[sha256.Size]byte, ok bool
 		return r, nil, false
 	}
 	if !p.upToDate(j, digest) || !t.keptGood(j) {
-		return r, &digest, false
+		return r, &glimpse{digest, head.id}, false
 	}
 	r = Result{Zone: z.Name, Action: Unchanged, Serial: head.serial, Next: head.header.Next, Confirmed: true}
 	r.After = t.afterOf(z.Name, head, s)
 	r.After.Files = []FileAfter{{t.statePath(z.Name), stateID}, {t.tlsaPath(z.Name), FileID{}}, {signed, head.id}}
 	return r, nil, true
+}
+
+// glimpse is the input digest of a zone, and what was published when it was made.
+type glimpse struct {
+	input [sha256.Size]byte
+	of    FileID
 }
 
 // lockable reports whether there is a lock file.

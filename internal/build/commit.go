@@ -275,14 +275,14 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 		body = s
 	}
 	external := j.external()
-	unsigned := func() error { return nil }
+	follows := s != nil && (j.prevOK || t.holding != nil) // it will be compared, or held
+	unsigned, late := func() error { return nil }, false
 	if whole := z; j.held == "" && !external {
 		unsigned = sync.OnceValue(func() error { return t.writeUnsigned(whole) })
-	}
-	follows := s != nil && (j.prevOK || t.holding != nil) // it will be compared, or held
-	if !follows {                                         // z is let go of while it is written
-		unsigned = aside(unsigned)
-		defer unsigned() // nobody else may write there while it is not done
+		if late = s != nil && j.prevOK; !late { // z is let go of while it is written
+			unsigned = aside(unsigned)
+			defer unsigned() // nobody else may write there while it is not done
+		}
 	}
 	name := j.z.Name.FileName()
 	dir := t.Config.Paths.Signed
@@ -348,7 +348,7 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 	if err := p.o.Server.Check(ctx, j.z.Name, staged.Path()); err != nil {
 		return fmt.Errorf("check %s: %w", j.z.Name, err)
 	}
-	if !follows {
+	if !late {
 		if err := unsigned(); err != nil {
 			return err
 		}
@@ -372,7 +372,7 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 		}
 	}
 	j.afterCommit(serial, header, t)
-	if follows { // the signed zone was in more of a hurry
+	if late { // the signed zone was in more of a hurry
 		j.unsigned = aside(unsigned)
 	}
 	j.state.Boxed = boxed
@@ -439,7 +439,10 @@ func (j *job) afterCommit(serial uint32, header Header, t *Tree) {
 	}
 	s.SameInput = ""
 	j.head = t.readHead(j.z.Name)
-	s.File, s.Unsigned = j.head.id, t.unsignedID(j.z.Name)
+	s.File = j.head.id
+	if j.held == "" || j.external() {
+		s.Unsigned = t.unsignedID(j.z.Name)
+	}
 	j.res.Serial, j.res.Next = serial, header.Next
 	j.reload = true
 }

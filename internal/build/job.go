@@ -82,7 +82,7 @@ type job struct {
 	changed bool             // another hand changed what was published
 	reader  *publishedReader // while the rollovers are stepped
 	input   [sha256.Size]byte
-	quick   *[sha256.Size]byte // Tree.quickInput of this pass, if it was made before the lock
+	quick   *glimpse // of this pass, before the lock; nil = nobody looked
 
 	host     int    // records of soa/ and primary/, once they are accepted
 	faults   string // digest of the warnings of that input
@@ -141,14 +141,15 @@ func (p *pass) prepare(ctx context.Context, j *job) {
 	j.head = t.readHead(j.z.Name)
 	p.rollOver(j)
 	begun := p.clock()
-	quick, ok := j.quick, true
-	if quick == nil {
-		var digest [sha256.Size]byte
-		digest, ok = t.quickInput(j.z, nil)
-		quick = &digest
+	var quick [sha256.Size]byte
+	ok := true
+	if j.quick != nil && j.quick.of == j.head.id { // nobody has published while the lock was waited for
+		quick = j.quick.input
+	} else {
+		quick, ok = t.quickInput(j.z, nil)
 	}
 	p.took(StageParse, begun)
-	if ok && p.upToDate(j, *quick) {
+	if ok && p.upToDate(j, quick) {
 		j.res.Action, j.res.Serial, j.res.Next = Unchanged, j.head.serial, j.head.header.Next
 		if p.o.DryRun {
 			return

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -210,7 +209,7 @@ func (t *Tree) choose(names []domain.Name) ([]*config.Zone, error) {
 func (p *pass) batch(zones []*config.Zone) []Result {
 	out := make([]Result, len(zones))
 	calm := make([]bool, len(zones))
-	quick := make([]*[sha256.Size]byte, len(zones))
+	quick := make([]*glimpse, len(zones))
 	p.tree.openSources(zones)
 	sideBySide(len(zones), runtime.GOMAXPROCS(0), func(i int) { out[i], quick[i], calm[i] = p.calm(zones[i]) })
 	p.tree.closeSources()

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"zonebuild/internal/build"
 )
@@ -69,5 +70,32 @@ func TestUnsignedLate(t *testing.T) {
 		if r := s.build(ok).Zones[0]; r.Action != build.Unchanged || !strings.Contains(s.read("unsigned/example.org"), "more.example.org.") {
 			t.Errorf("between %q: %+v", between, r)
 		}
+	}
+}
+
+// TestUnsignedHeld: a copy that could not be written is not taken for a good one when
+// the last good records are signed anew meanwhile.
+func TestUnsignedHeld(t *testing.T) {
+	const next = "ns1 A 192.0.2.53\nmore A 192.0.2.81\n"
+	s := newSite(t, smallZone("www A 192.0.2.80\n"))
+	s.now = time.Now().UTC().Truncate(time.Second)
+	s.build(ok)
+	was := s.read("unsigned/example.org")
+	s.remove("unsigned/example.org")
+	if err := os.MkdirAll(s.path("unsigned/example.org/in the way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.write("primary/example.org", next)
+	s.build(1)
+	s.remove("unsigned/example.org")
+	s.write("unsigned/example.org", was)
+	s.write("primary/example.org", "ns1 A 192.0.2.300\n")
+	s.now = s.now.Add(8 * 24 * time.Hour)
+	if r := s.build(rejected).Zones[0]; r.NewSigs == 0 {
+		t.Errorf("nothing was due: %+v", r)
+	}
+	s.write("primary/example.org", next)
+	if s.build(ok); !strings.Contains(s.read("unsigned/example.org"), "more.example.org.") {
+		t.Error("the copy stays as it was")
 	}
 }

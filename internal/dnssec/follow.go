@@ -67,7 +67,7 @@ func (p *Plan) places(l *layout) (out []place, ok bool) {
 	out, ok = []place{{0, is.OwnerEnd(0), 0, was.OwnerEnd(0)}}, true
 	still := func(s *rrset.Set, lo, hi int) bool {
 		for i := lo; i < hi; i++ {
-			if s.Type(i) == dns.TypeNS || (i == lo || !s.SameOwner(i-1, i)) && p.zone.IsBelowCut(s.Name(i)) {
+			if s.Type(i) == dns.TypeNS && string(s.Owner(i)) != p.zone.Apex().Wire() || (i == lo || !s.SameOwner(i-1, i)) && p.zone.IsBelowCut(s.Name(i)) {
 				return false
 			}
 		}

@@ -2,6 +2,7 @@ package dnssec
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -21,7 +22,7 @@ func wholePlan(t *testing.T, z *zone.Zone, keys []Key, policy Policy, prev *Prev
 		t.Fatal(err)
 	}
 	p.findReplaced()
-	if err := p.buildChain(); err != nil {
+	if err := errors.Join(p.buildMade(nil), p.buildNSEC()); err != nil {
 		t.Fatal(err)
 	}
 	p.explain(p.layOut())

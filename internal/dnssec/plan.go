@@ -76,8 +76,9 @@ func NewPlan(z *zone.Zone, keys []Key, policy Policy, prev *Previous, now time.T
 	return p, nil
 }
 
-// arrange makes the signer's records and lays all out. It reports whether the denial
-// chain has a record that is new or other.
+// arrange makes the signer's records (those of the apex, whose types the chain shows,
+// and the chain itself) and lays all out. It reports whether the chain has a record
+// that is new or other.
 func (p *Plan) arrange() (changedDenial bool, err error) {
 	if p.policy.Denial == NSEC {
 		if err := p.buildMade(nil); err != nil {
@@ -86,27 +87,19 @@ func (p *Plan) arrange() (changedDenial bool, err error) {
 		if changedDenial, ok := p.follow(); ok {
 			return changedDenial, nil
 		}
-	}
-	if err := p.buildChain(); err != nil {
-		return false, err
-	}
-	return p.layOut(), nil
-}
-
-// buildChain makes the signer's records: those of the apex, whose types the chain
-// shows, and the chain itself.
-func (p *Plan) buildChain() error {
-	if p.policy.Denial == NSEC {
-		if err := p.buildMade(nil); err != nil {
-			return err
+		if err := p.buildNSEC(); err != nil {
+			return false, err
 		}
-		return p.buildNSEC()
+		return p.layOut(), nil
 	}
 	names, salt := p.chooseNames(hashName)
 	if err := p.buildMade(salt); err != nil {
-		return err
+		return false, err
 	}
-	return p.buildNSEC3(names, salt)
+	if err := p.buildNSEC3(names, salt); err != nil {
+		return false, err
+	}
+	return p.layOut(), nil
 }
 
 func (p *Plan) chooseSigners() error {
