@@ -40,6 +40,7 @@ type yard struct {
 	records []dns.RR // beside the challenges
 	asked   int      // for challenges that were there
 	absent  string   // a name that does not exist; "": none
+	hidden  bool     // challenges are not answered
 }
 
 // server is a CA of package lab.
@@ -108,11 +109,14 @@ func (y *yard) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 				m.Answer = append(m.Answer, &dns.TXT{Hdr: header, Txt: []string{c.Value}})
 			}
 		}
+		y.mu.Lock()
 		if len(m.Answer) > 0 {
-			y.mu.Lock()
 			y.asked++
-			y.mu.Unlock()
 		}
+		if y.hidden {
+			m.Answer = nil
+		}
+		y.mu.Unlock()
 	}
 	w.WriteMsg(m)
 }
