@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,10 +23,11 @@ import (
 // the next run goes on with the same order.
 func TestInterrupted(t *testing.T) {
 	program := build(t)
+	var over atomic.Bool // nothing stalls any more
 	stalls := func(at string) func(y *yard, ca *lab.FakeCA, waits chan<- bool) {
 		return func(y *yard, ca *lab.FakeCA, waits chan<- bool) {
 			ca.Take = func(_ *lab.FakeCA, w http.ResponseWriter, r *http.Request) bool {
-				if r.URL.Path != at {
+				if r.URL.Path != at || over.Load() {
 					return false
 				}
 				select {
@@ -40,7 +42,9 @@ func TestInterrupted(t *testing.T) {
 	}
 	for name, stall := range map[string]func(y *yard, ca *lab.FakeCA, waits chan<- bool){
 		"name servers": func(y *yard, _ *lab.FakeCA, waits chan<- bool) {
+			y.mu.Lock()
 			y.hidden = true
+			y.mu.Unlock()
 			go func() {
 				for y.t.Context().Err() == nil {
 					y.mu.Lock()
@@ -60,7 +64,7 @@ func TestInterrupted(t *testing.T) {
 		"certificate": stalls("/cert"),
 		"processing": func(_ *yard, ca *lab.FakeCA, waits chan<- bool) {
 			ca.Change = func(_ *lab.FakeCA, path string, b map[string]any) {
-				if b["status"] == "valid" && path == "/order" {
+				if b["status"] == "valid" && path == "/order" && !over.Load() {
 					b["status"] = "processing"
 					select {
 					case waits <- true:
@@ -71,12 +75,13 @@ func TestInterrupted(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			over.Store(false)
 			y := newYard(t)
 			ca := lab.NewFakeCA(t)
 			y.write("acmehook.toml", strings.Replace(y.general(), "timeout = \"20s\"", "timeout = \"1h\"", 1)+account(ca)+fakeLine)
-			y.does(cli.ExitOK, "init")
 			waits := make(chan bool, 1)
 			stall(y, ca, waits)
+			y.does(cli.ExitOK, "init")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the waits themselves are of minutes and hours
 			defer cancel()
 			var out bytes.Buffer
@@ -104,7 +109,7 @@ func TestInterrupted(t *testing.T) {
 			if name == "order" { // nothing was heard of it
 				orders++
 			}
-			ca.Take, ca.Change = nil, nil
+			over.Store(true)
 			y.mu.Lock()
 			y.hidden = false
 			y.mu.Unlock()
