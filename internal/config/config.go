@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -86,6 +87,9 @@ func (c *Config) Find(n domain.Name) *Zone {
 	}
 	return nil
 }
+
+// Same reports whether another configuration of the tree says the same.
+func (c *Config) Same(o *Config) bool { return reflect.DeepEqual(c, o) }
 
 // Load reads the configuration of the tree in a directory. The Config is whole
 // only when the list has no error.

@@ -13,6 +13,7 @@ import (
 
 	"zonebuild/internal/build"
 	"zonebuild/internal/cli"
+	"zonebuild/internal/config"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/publish"
 	"zonebuild/internal/watch"
@@ -101,13 +102,20 @@ func note(index map[string][]domain.Name, file string, apex domain.Name) error {
 func (s *site) setup() *watch.Setup {
 	return &watch.Setup{
 		Sources: append(slices.Clone(s.list), s.ownSources()...), Checkouts: s.checkouts(), Builder: s,
-		Config: checkoutTree, Hints: s.hints(), Look: s.look, Concerns: s.concerns,
+		Config: checkoutTree, Hints: s.hints(), Look: s.look, Concerns: s.concerns, Outdated: s.outdated,
 		Close: func() {
 			close(s.gone)
 			s.eyes.Close()
 			s.tree.Close()
 		},
 	}
+}
+
+// outdated reports whether zonebuild.toml, the files it names or the list of soa/ say
+// something else now than when the site was made of them.
+func (s *site) outdated() bool {
+	is, faults := config.Load(s.Dir)
+	return faults.HasErrors() || !is.Same(s.tree.Config)
 }
 
 // Zones are those of the tree and those that are still published.

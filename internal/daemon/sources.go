@@ -53,8 +53,8 @@ func (s *site) sources() []watch.Source {
 	c := s.tree.Config
 	p := &c.Paths
 	list := []watch.Source{
-		{Name: sourceConfig, Paths: append([]string{filepath.Join(c.Tree, config.File)}, c.NamesFrom...), Checkout: checkoutTree, Mends: true},
-		{Name: sourceSOA, Paths: s.soaPaths(), Depth: treeDepth, Keep: s.keeps(sourceSOA), Checkout: checkoutTree},
+		{Name: sourceConfig, Paths: append([]string{filepath.Join(c.Tree, config.File)}, c.NamesFrom...), Checkout: checkoutTree, Mends: true, Loaded: true},
+		{Name: sourceSOA, Paths: s.soaPaths(), Depth: treeDepth, Keep: s.keeps(sourceSOA), Checkout: checkoutTree, Loaded: true},
 		{Name: sourcePrimary, Paths: s.primaryPaths(), Depth: treeDepth, Keep: s.keeps(sourcePrimary), Checkout: checkoutTree},
 		{Name: sourceMap, Paths: []string{p.CertsMap}, Checkout: checkoutTree},
 		{Name: sourceCerts, Paths: []string{p.Certs}, Distrusted: true, Depth: treeDepth, MaxSize: maxCert, Checkout: s.updated(sourceCerts)},

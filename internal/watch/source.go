@@ -80,15 +80,19 @@ func (r *run) turnSource(s *source, now time.Time) time.Time {
 		s.full = now.Add(fullEvery)
 	}
 	s.looked, s.poll = now, now.Add(s.interval())
-	why := look{full, s.hinted}
+	why := look{full: full, hinted: s.hinted}
 	s.hinted, s.quiet.last = false, time.Time{}
 	r.looking++
 	setup, name, ask := r.setup, s.Name, s.checkout.asks(r.work)
+	first := s.Loaded && !s.seen && setup.Outdated != nil
 	r.start(func() func() {
 		var sight Sight
 		h := ask()
 		if h.free() {
 			sight = setup.Look(r.work, name, full)
+			// What Load read may have changed before that look, such as by the first
+			// update; what changes behind it, the next finds.
+			why.outdated = first && setup.Outdated()
 			h = ask() // one that came meanwhile makes a sight of half a revision
 		}
 		return func() {
@@ -103,8 +107,9 @@ func (r *run) turnSource(s *source, now time.Time) time.Time {
 
 // look says why a source was looked at.
 type look struct {
-	full   bool
-	hinted bool
+	full     bool
+	hinted   bool
+	outdated bool // the first one found something else than Load read
 }
 
 // saw takes what a look found, and acts on it when nothing more seems to come.
@@ -130,6 +135,10 @@ func (r *run) saw(s *source, why look, sight Sight, h hold) {
 		clear(s.pending)
 	}
 	s.seen = true
+	if why.outdated {
+		r.Log.Info("the configuration or the list of zones changed since it was read", "source", s.Name)
+		r.reload, r.reloadAt = true, now
+	}
 	if len(s.pending) == 0 && !sight.Unsettled {
 		if !s.quiet.active() {
 			s.quiet.first = time.Time{}

@@ -36,6 +36,7 @@ type Source struct {
 	Checkout string        // that it belongs to, and with which it is held back; "" = none
 	Output   bool          // the builder itself writes there: it is looked at between builds only
 	Mends    bool          // it is looked at also while updates of its checkout fail: it may say how to update
+	Loaded   bool          // Load read it: the first look at it asks Outdated
 }
 
 // Checkout is what a version control system or a program of the operator's
@@ -175,6 +176,10 @@ type Setup struct {
 	// Look is called for one source at most once at a time, but for several
 	// sources at once. full: everything is read again, whatever its times are.
 	Look func(ctx context.Context, source string, full bool) Sight
+
+	// Outdated reports whether Load would give another setup now, or an error. It may
+	// read files, and runs in a goroutine of its own; nil = never.
+	Outdated func() bool
 
 	// Concerns is called by the loop, which waits for it: it must not read files.
 	Concerns func(Change) Effect

@@ -44,6 +44,9 @@ type world struct {
 
 	build  func(context.Context, Request) ([]Result, error)
 	onLook func(source string)
+	onLoad func() // under the lock
+
+	outdated func() bool
 }
 
 type seen struct {
@@ -111,9 +114,12 @@ func (w *world) load(context.Context) (*Setup, error) {
 	if w.loads++; w.refuse != nil {
 		return nil, w.refuse
 	}
+	if w.onLoad != nil {
+		w.onLoad()
+	}
 	return &Setup{
 		Sources: slices.Clone(w.sources), Checkouts: slices.Clone(w.checkouts), Builder: w, Hints: w.hints,
-		Look: w.look, Concerns: w.concerns, Config: w.config,
+		Look: w.look, Concerns: w.concerns, Config: w.config, Outdated: w.outdated,
 		Close: func() { w.mu.Lock(); w.closed++; w.mu.Unlock() },
 	}, nil
 }
