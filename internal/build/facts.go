@@ -23,7 +23,7 @@ import (
 func (p *pass) facts(j *job, candidate *zone.Zone) guard.Facts {
 	policy := &j.z.Policy
 	f := guard.Facts{
-		Now: j.now, LastPublished: j.state.Published,
+		Now: j.now, LastPublished: j.state.Published, WasAhead: p.o.WasAhead,
 		Signed:      j.signs(),
 		WasSigned:   j.state.Signed,
 		KeepsSerial: policy.Serial == config.SerialKeep,

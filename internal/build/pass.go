@@ -25,11 +25,14 @@ import (
 
 // Options of a pass.
 type Options struct {
-	Now     time.Time
-	Zones   []domain.Name // none = all
-	DryRun  bool          // plan and judge, write nothing
-	NewZone bool          // states that no DS exists for zones published signed for the first time
-	Server  publish.Server
+	Now time.Time
+	// WasAhead states that the clock was ahead for a while and is right again: what was
+	// published later than Now was signed by that, and is signed anew without an approval.
+	WasAhead bool
+	Zones    []domain.Name // none = all
+	DryRun   bool          // plan and judge, write nothing
+	NewZone  bool          // states that no DS exists for zones published signed for the first time
+	Server   publish.Server
 	// Observer looks at servers and hosts for the rollover of keys. Without one,
 	// and in a dry run, nobody looks.
 	Observer Observer

@@ -9,6 +9,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,8 @@ type Daemon struct {
 	turned    time.Duration // of that beat
 	started   time.Time
 	clock     func() time.Duration // since the start, whatever is done to the calendar
+	calendar  *calendar            // nil: Now is believed
+	believe   time.Duration        // of calendar; 0 = as ever
 }
 
 // Run works until the context ends, and ends well then. Errors: another daemon has
@@ -83,7 +86,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	begun := time.Now()
 	d.clock = func() time.Duration { return time.Since(begun) }
 	d.beside.Wake, d.beside.Clock = d.woken.add, d.clock
-	loop := &watch.Loop{Load: d.load, Reload: d.Reload, Beat: d.beat, Alarm: d.alarm, Log: d.Log, Wall: d.Now}
+	d.calendar = &calendar{wall: d.Now, running: runningClock(), believe: cmp.Or(d.believe, believeStep), log: d.Log}
+	loop := &watch.Loop{Load: d.load, Reload: d.Reload, Beat: d.beat, Alarm: d.alarm, Log: d.Log, Wall: d.wall}
 	ctx, d.end = context.WithCancel(ctx)
 	defer d.end()
 	d.stopPages = func() {}
@@ -99,6 +103,19 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return d.unloaded(err)
 	}
 	return d.refused
+}
+
+// believed is the time of day that zones are built by, as calendar.now has it.
+func (d *Daemon) believed() (now time.Time, wasAhead bool) {
+	if d.calendar == nil {
+		return d.Now(), false
+	}
+	return d.calendar.now()
+}
+
+func (d *Daemon) wall() time.Time {
+	now, _ := d.believed()
+	return now
 }
 
 // lastWords is how long the end waits for alarm-command: what it was told and nobody

@@ -39,6 +39,8 @@ type testSite struct {
 	saw    func(*build.Report)
 	poll   bool // only
 
+	believe time.Duration // of a clock that was set; 0 = as ever
+
 	mu      sync.Mutex
 	log     strings.Builder
 	refused string // of the drop boxes, at the last pass
@@ -153,7 +155,7 @@ func (s *testSite) daemon() *Daemon {
 	}
 	return &Daemon{
 		Dir: s.dir, ServerOf: serverOf, Now: now, Log: slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Reload: s.reload, NewZone: true, NoEvents: s.poll, Follow: s.follow, Notify: s.notify, Listen: s.listen,
+		believe: s.believe, Reload: s.reload, NewZone: true, NoEvents: s.poll, Follow: s.follow, Notify: s.notify, Listen: s.listen,
 		Faults: func(l diag.List) {
 			for _, f := range l {
 				fmt.Fprintln(s, f)

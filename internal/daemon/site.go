@@ -130,10 +130,10 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	s.mu.Lock()
 	doubt := slices.Collect(maps.Keys(s.doubt))
 	s.mu.Unlock()
-	begun := s.Now()
+	begun, wasAhead := s.believed()
 	revision := s.askRevisions(r)
 	report, err := s.tree.Build(ctx, build.Options{
-		Now: begun.UTC().Truncate(time.Second), Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
+		Now: begun.UTC().Truncate(time.Second), WasAhead: wasAhead, Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
 		Beside: &s.beside, TellLater: true, Held: slices.Contains(r.Held, checkoutTree), Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
 	})
 	s.teller.take(&report)
@@ -144,7 +144,7 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 		servers = append(servers, server.String())
 	}
 	if err == nil || len(report.Zones) > 0 { // one that fails as a whole is none
-		s.ledger.pass(&report, servers, begun, s.Now())
+		s.ledger.pass(&report, servers, begun, s.wall())
 	}
 	if s.Said != nil && (err == nil || len(report.Zones) > 0) {
 		s.say(func() { s.Said(&report, revision(&report)) })

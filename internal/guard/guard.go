@@ -21,6 +21,7 @@ type Guard struct {
 type Facts struct {
 	Now           time.Time
 	LastPublished time.Time // zero: never
+	WasAhead      bool      // LastPublished is of a clock that was ahead for a while, and Now is right
 	SignedUntil   time.Time // when the last signature of the published zone runs out; zero: it has none
 
 	First        bool   // no signed zone was ever published
@@ -125,7 +126,7 @@ func clockJump(f Facts) string {
 	}
 	gap := f.Now.Sub(f.LastPublished)
 	switch {
-	case gap < -ClockBack:
+	case gap < -ClockBack && !f.WasAhead:
 		return fmt.Sprintf("the clock says %s, the zone was published at %s: is the clock right?", stamp(f.Now), stamp(f.LastPublished))
 	case f.Signed && !f.SignedUntil.IsZero() && f.Now.After(f.SignedUntil):
 		return fmt.Sprintf("the clock says %s, and all signatures of the zone published at %s ran out by %s: is the clock right?", stamp(f.Now), stamp(f.LastPublished), stamp(f.SignedUntil))

@@ -40,6 +40,9 @@ func TestTable(t *testing.T) {
 		{"clock-jump", func(f *Facts) { f.LastPublished, f.SignedUntil = f.Now.Add(-14*day), f.Now }, func(f *Facts) { f.LastPublished, f.SignedUntil = f.Now.Add(-14*day), f.Now.Add(-time.Second) }, "the clock says 2026-03-01T12:00:00Z, and all signatures of the zone published at 2026-02-15T12:00:00Z ran out by 2026-03-01T11:59:59Z: is the clock right?"},
 		{"clock-jump", func(f *Facts) { f.LastPublished, f.SignedUntil = f.Now.Add(-60*day), time.Time{} }, func(f *Facts) { f.LastPublished, f.SignedUntil = f.Now.Add(-60*day), f.Now.Add(-day) }, "the clock says 2026-03-01T12:00:00Z, and all signatures of the zone published at 2025-12-31T12:00:00Z ran out by 2026-02-28T12:00:00Z: is the clock right?"},
 		{"clock-jump", func(f *Facts) { f.LastPublished = time.Time{} }, func(f *Facts) { f.LastPublished = f.Now.Add(365 * day) }, "the clock says 2026-03-01T12:00:00Z, the zone was published at 2027-03-01T12:00:00Z: is the clock right?"},
+		{"clock-jump", func(f *Facts) { f.LastPublished, f.WasAhead = f.Now.Add(365*day), true }, func(f *Facts) {
+			f.LastPublished, f.SignedUntil, f.WasAhead = f.Now.Add(-14*day), f.Now.Add(-time.Second), true
+		}, "the clock says 2026-03-01T12:00:00Z, and all signatures of the zone published at 2026-02-15T12:00:00Z ran out by 2026-03-01T11:59:59Z: is the clock right?"},
 		{"source-empty", func(f *Facts) { f.PrimaryEmpty, f.HasPrevious = true, false }, func(f *Facts) { f.PrimaryEmpty = true }, "the primary/ sources hold no record"},
 		{"shrink", func(f *Facts) { f.HostNow = 14 }, func(f *Facts) { f.HostNow = 13 }, "7 of 20 records would go, more than 30 %"},
 		{"shrink", func(f *Facts) { f.HostBefore, f.HostNow = 9, 0 }, func(f *Facts) { f.HostBefore, f.HostNow = 10, 6 }, "4 of 10 records would go, more than 30 %"},
