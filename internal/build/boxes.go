@@ -70,11 +70,7 @@ func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
 		was = boxState{}
 	}
 	c.set = dnsextra.Scan(c.boxes, was.Seen, now)
-	for _, e := range c.set.Live {
-		if apex, ok := t.zoneOf(e.Owner); ok {
-			c.live[apex] = append(c.live[apex], e)
-		}
-	}
+	c.share(t)
 	c.findFull(t)
 	is := boxState{Seen: c.set.Seen, Faults: faultDigest(c.set.Faults)}
 	c.news = is.Faults != was.Faults
@@ -89,6 +85,29 @@ func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
 		return nil
 	}
 	return durable.WriteFile(path, b, t.stateMode())
+}
+
+// share gives each challenge to its zone: the longest match of those of the tree, and of
+// those that are published all the same, whose sources may only be away.
+func (c *challenges) share(t *Tree) {
+	if len(c.set.Live) == 0 {
+		return
+	}
+	orphans := map[domain.Name]bool{}
+	for _, apex := range t.orphans() {
+		orphans[apex] = true
+	}
+	for _, e := range c.set.Live {
+		for n := e.Owner; ; n = n.Parent() {
+			if orphans[n] || t.Config.Find(n) != nil {
+				c.live[n] = append(c.live[n], e)
+				break
+			}
+			if n == domain.Root {
+				break
+			}
+		}
+	}
 }
 
 // findFull says which zones an overfull box concerns: those with challenges in

@@ -266,7 +266,8 @@ type compiled struct {
 }
 
 // candidate is the compiled sources, or, where those cannot be taken, the last
-// good records.
+// good records with the challenges of now: certificates are renewed whatever became of
+// the author's files.
 func (p *pass) candidate(j *job, c compiled) *zone.Zone {
 	z, src, faults := c.zone, c.src, c.faults
 	j.input = src.input
@@ -308,7 +309,10 @@ func (p *pass) candidate(j *job, c compiled) *zone.Zone {
 		j.fail("build-failed", err)
 		return nil
 	}
-	return last
+	if j.state.FailedInput != "" { // nobody knows whether it was a challenge
+		return last
+	}
+	return p.graft(j, last)
 }
 
 func firstError(l diag.List) string {
