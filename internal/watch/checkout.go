@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"zonebuild/internal/domain"
@@ -15,8 +16,11 @@ type checkout struct {
 	since    time.Time // when its lock was first seen
 	asked    time.Time // when it was last looked for
 	updating bool
-	good     bool  // the last update left a whole revision
-	failed   error // of the last update
+	began    time.Time          // the update that runs
+	end      context.CancelFunc // of it
+	ended    bool               // it was told to, for a reload
+	good     bool               // the last update left a whole revision
+	failed   error              // of the last update
 	revision string
 	next     time.Time            // update
 	zones    map[domain.Name]bool // built while it was held
@@ -30,6 +34,13 @@ type hold struct {
 }
 
 func (h hold) free() bool { return h.lock == "" && h.dirt == nil }
+
+func (h hold) why() string {
+	if h.lock == "" && h.dirt != nil {
+		return h.dirt.Error()
+	}
+	return h.lock
+}
 
 // newCheckouts keeps what is known of those that there were before.
 func newCheckouts(list []Checkout, old map[string]*checkout) map[string]*checkout {
@@ -90,20 +101,45 @@ func (r *run) turnCheckout(c *checkout, now time.Time) time.Time {
 		clear(c.zones)
 		r.schedule.change(zones)
 	}
-	if c.Updater == nil || c.updating || !r.idle() || r.reload && reached(r.reloadAt, now) {
+	if c.updating {
+		if reached(c.began.Add(updateLong), now) {
+			r.tellUpdate(c, now)
+		}
+		return r.hurry(c, now)
+	}
+	if c.Updater == nil || !r.idle() || r.reload && reached(r.reloadAt, now) {
 		return now.Add(beat)
 	}
 	if now.Before(c.next) {
 		return c.next
 	}
-	c.updating = true
+	c.updating, c.began, c.ended = true, now, false
 	r.updating++
 	updater := c.Updater
+	ctx, end := context.WithCancel(r.fetch)
+	c.end = end
 	r.start(func() func() {
-		revision, err := updater.Update(r.fetch)
+		defer end()
+		revision, err := updater.Update(ctx)
 		return func() { r.updated(c, revision, err) }
 	})
 	return now.Add(beat)
+}
+
+// hurry ends a running update that a person waits for who asked for a reload: it may be
+// what he mended. It tells when to ask again.
+func (r *run) hurry(c *checkout, now time.Time) time.Time {
+	next := earlier(now.Add(beat), later(now.Add(time.Second), c.began.Add(updateLong)))
+	if r.asked.IsZero() || !r.reload || c.Name != r.setup.Config || c.ended {
+		return next
+	}
+	if end := r.asked.Add(fetchLast); now.Before(end) {
+		return earlier(next, end)
+	}
+	r.Log.Warn("the update is ended for the reload", "source", c.Name)
+	c.ended = true
+	c.end()
+	return next
 }
 
 func (r *run) updated(c *checkout, revision string, err error) {
@@ -112,7 +148,10 @@ func (r *run) updated(c *checkout, revision string, err error) {
 	var unmoved *UnmovedError
 	c.failed, c.good = err, err == nil || errors.As(err, &unmoved)
 	c.updating, c.next = false, now.Add(max(c.Every, time.Second))
-	r.tellUpdate(c)
+	if c.ended && err != nil { // another begins behind the reload
+		c.next = now
+	}
+	r.tellUpdate(c, now)
 	if !c.good {
 		return
 	}
@@ -128,8 +167,11 @@ func (r *run) updated(c *checkout, revision string, err error) {
 }
 
 // tellUpdate tells of updates of a checkout that there still is.
-func (r *run) tellUpdate(c *checkout) {
+func (r *run) tellUpdate(c *checkout, now time.Time) {
 	err := c.failed
+	if c.updating && now.Sub(c.began) >= updateLong {
+		err = fmt.Errorf("it runs for more than %s: nothing new is taken until it ends", updateLong)
+	}
 	if err == nil {
 		err = c.dirt
 	}
@@ -147,5 +189,5 @@ func (r *run) holdSeen(c *checkout, h hold, now time.Time) {
 	c.hold, c.asked = h, now
 	r.alarmf(AlarmLocked, c.Name, h.lock != "" && now.Sub(c.since) >= lockAlarm,
 		"%s is there for %s: does its program still run? Nothing new is taken from %s until it is gone", h.lock, lockAlarm, c.Name)
-	r.tellUpdate(c)
+	r.tellUpdate(c, now)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +89,73 @@ func TestLoopReloadHeld(t *testing.T) {
 		if w.after(3 * time.Second); w.loads != 3 {
 			t.Errorf("after the lock: loaded %d times", w.loads)
 		}
+		ends(t, stop)
+	})
+}
+
+// TestLoopHungUpdate: an update that hangs is an alarm in minutes, and a reload that a
+// person asks for ends it, says so, and has another begin.
+func TestLoopHungUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		inCheckout(w, hanging(true), time.Minute)
+		w.config = "git"
+		stop := w.run()
+		w.touch("box/z000.test")
+		w.after(updateLong - time.Second)
+		same(t, "no alarm yet", w.takeAlarms())
+		w.after(3 * time.Second)
+		same(t, "alarms", w.takeAlarms(), "+source-update git update git: it runs for more than 2m0s: nothing new is taken until it ends")
+		u := &updater{w: w}
+		w.set(func() { w.checkouts[0].Updater = u })
+		w.hup <- struct{}{}
+		w.after(fetchLast - time.Second)
+		if w.loads != 1 {
+			t.Error("loaded in the middle of an update")
+		}
+		same(t, "what the other brings", w.after(20*time.Second), "3s z000 git@r1")
+		if w.loads != 2 || u.runs != 1 {
+			t.Errorf("loaded %d times, updated %d", w.loads, u.runs)
+		}
+		same(t, "alarms", w.takeAlarms(), "+source-update git update git: interrupted", "-source-update git")
+		for _, text := range []string{`"the configuration is not read yet" waits-for="the update of git that runs, which is ended soon"`, "the update is ended for the reload"} {
+			if !w.logged(text) {
+				t.Errorf("it does not say: %s", text)
+			}
+		}
+
+		// A reload that no person asked for waits for an update.
+		w.set(func() { u.do = func() { time.Sleep(28 * time.Second) } })
+		w.hup <- struct{}{}
+		w.after(50 * time.Second)
+		runs := u.runs
+		w.touch("box/config")
+		if w.after(10 * time.Second); w.loads != 3 || runs != 2 {
+			t.Errorf("loaded %d times", w.loads)
+		}
+		if w.after(20 * time.Second); w.loads != 4 || u.runs != runs {
+			t.Errorf("loaded %d times, updated %d and %d", w.loads, runs, u.runs)
+		}
+		same(t, "alarms", w.takeAlarms())
+		ends(t, stop)
+	})
+}
+
+// TestLoopReloadWaits: of a reload that waits for a lock it is said once what for.
+func TestLoopReloadWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		inCheckout(w, nil, 0)
+		w.config = "git"
+		stop := w.run()
+		w.set(func() { w.lock = "/srv/.git/index.lock" })
+		w.hup <- struct{}{}
+		w.after(time.Minute)
+		w.set(func() {
+			if n := strings.Count(w.log.String(), "waits-for=/srv/.git/index.lock"); n != 1 {
+				t.Errorf("said %d times", n)
+			}
+		})
 		ends(t, stop)
 	})
 }

@@ -14,18 +14,19 @@ import (
 
 // Bounds of the loop.
 const (
-	beat      = 5 * time.Second        // the longest time without a turn
-	startWait = 10 * time.Second       // for the first look at all sources, before the first build
-	lookWait  = time.Minute            // for a look, until an alarm
-	lookRest  = 4                      // times as long as a look took nobody looks again
-	buildWait = 30 * time.Minute       // for a build, until an alarm
-	step      = 30 * time.Second       // by which the calendar may differ from the running clock between two turns
-	fullEvery = time.Hour              // all content is read again
-	lockPoll  = 250 * time.Millisecond // while a checkout is locked
-	lockAlarm = 5 * time.Minute
-	stopGrace = 75 * time.Second // for the running build at the end; systemd waits for 90
-	fetchLast = 3 * time.Second  // for a running update
-	stopLast  = 10 * time.Second // after it was told to stop
+	beat       = 5 * time.Second        // the longest time without a turn
+	startWait  = 10 * time.Second       // for the first look at all sources, before the first build
+	lookWait   = time.Minute            // for a look, until an alarm
+	lookRest   = 4                      // times as long as a look took nobody looks again
+	buildWait  = 30 * time.Minute       // for a build, until an alarm
+	step       = 30 * time.Second       // by which the calendar may differ from the running clock between two turns
+	fullEvery  = time.Hour              // all content is read again
+	lockPoll   = 250 * time.Millisecond // while a checkout is locked
+	lockAlarm  = 5 * time.Minute
+	stopGrace  = 75 * time.Second // for the running build at the end; systemd waits for 90
+	fetchLast  = 3 * time.Second  // for a running update, at the end and before a reload
+	updateLong = 2 * time.Minute  // for an update, until an alarm
+	stopLast   = 10 * time.Second // after it was told to stop
 )
 
 // Loop decides when to build which zones. Run may be called once.
@@ -71,7 +72,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-l.Reload:
-			r.reload, r.reloadAt = true, time.Now()
+			r.askReload(time.Now())
 		case name, open := <-r.setup.Hints:
 			r.hint(name)
 			if !open {
@@ -116,6 +117,8 @@ type run struct {
 	looking  int // looks that run, also those of an older setup
 	reload   bool
 	reloadAt time.Time // not before
+	asked    time.Time // by a person; zero = by none
+	waits    string    // why it waits, as it was said
 	failed   int       // builds in a row, as a whole
 	ticked   struct{ now, wall time.Time }
 	raised   map[alarmKey]string // what was told
@@ -230,14 +233,36 @@ func (r *run) startJob(now, wall time.Time) {
 	}
 }
 
+// askReload notes that a person asked for a reload, and says what it waits for.
+func (r *run) askReload(now time.Time) {
+	r.reload, r.reloadAt, r.asked = true, now, now
+	if c := r.checkouts[r.setup.Config]; c != nil && c.updating {
+		r.sayWaits("the update of " + c.Name + " that runs, which is ended soon")
+	}
+}
+
+// sayWaits says once what the reload waits for.
+func (r *run) sayWaits(why string) {
+	if why != r.waits {
+		r.Log.Warn("the configuration is not read yet", "waits-for", why)
+	}
+	r.waits = why
+}
+
 // loadSetup asks for the setup again, unless somebody is writing where it lies.
 func (r *run) loadSetup(ask func() hold) func() {
-	if !ask().free() {
-		return func() { r.loading, r.reload, r.reloadAt = false, true, time.Now().Add(8*lockPoll) }
+	if h := ask(); !h.free() {
+		return func() {
+			r.loading, r.reload, r.reloadAt = false, true, time.Now().Add(8*lockPoll)
+			r.sayWaits(h.why())
+		}
 	}
 	setup, err := r.Load(r.work)
 	return func() {
-		r.loading = false
+		r.loading, r.waits = false, ""
+		if !r.reload { // else somebody asked again meanwhile
+			r.asked = time.Time{}
+		}
 		r.alarmf(AlarmReload, "", err != nil, "load the configuration: %v", err)
 		if err == nil {
 			r.use(setup)

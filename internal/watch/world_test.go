@@ -3,7 +3,6 @@ package watch
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -47,6 +46,20 @@ type world struct {
 	onLoad func() // under the lock
 
 	outdated func() bool
+	log      strings.Builder
+}
+
+// Write is the log of the loop.
+func (w *world) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(b)
+}
+
+func (w *world) logged(text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Contains(w.log.String(), text)
 }
 
 type seen struct {
@@ -169,7 +182,7 @@ func (w *world) wall() time.Time {
 func (w *world) run() (stop func() error) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	l := &Loop{
-		Load: w.load, Reload: w.hup, Wall: w.wall, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Load: w.load, Reload: w.hup, Wall: w.wall, Log: slog.New(slog.NewTextHandler(w, nil)),
 		Alarm: func(a Alarm) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
