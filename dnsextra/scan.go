@@ -43,6 +43,7 @@ type Box struct {
 	Owner     *uint32       // uid that its files must have; nil = any
 	Marker    string        // file that is there while the box is mounted; "" = always
 	Report    string        // file that tells the jail what was refused; "" = none
+	Away      bool          // it is not to be read now: what was accepted before stays
 	MayHide   bool          // its challenges may make a name exist for which a wildcard answers
 }
 
@@ -117,6 +118,10 @@ func (s *scanner) warnf(file string, line int, code, format string, args ...any)
 }
 
 func (s *scanner) run() {
+	if s.box.Away {
+		s.keepAll()
+		return
+	}
 	if s.box.Marker != "" {
 		if _, err := os.Lstat(filepath.Join(s.box.Dir, s.box.Marker)); err != nil {
 			s.warnf("", 0, "box-not-mounted", "%s is not there: what was accepted before stays until it is too old", s.box.Marker)

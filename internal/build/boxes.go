@@ -43,9 +43,10 @@ func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
 	for _, b := range t.Config.DropBoxes {
 		c.boxes = append(c.boxes, dnsextra.Box{
 			Dir: b.Path, Names: b.Names, Aliases: b.Aliases, TTL: uint32(b.TTL / time.Second),
-			MaxValues: b.MaxValues, MaxAge: b.MaxAge, Owner: b.Owner, Marker: b.Marker, Report: b.Report, MayHide: b.MayHide,
+			MaxValues: b.MaxValues, MaxAge: b.MaxAge, Owner: b.Owner, Marker: b.Marker, Report: b.Report, MayHide: b.MayHide, Away: t.isAway("dnsextra"),
 		})
 	}
+	last := t.challenges
 	t.challenges = c
 	dir := filepath.Join(t.Config.Paths.State, "drop-boxes")
 	path := filepath.Join(dir, "seen.json")
@@ -70,6 +71,9 @@ func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
 		was = boxState{}
 	}
 	c.set = dnsextra.Scan(c.boxes, was.Seen, now)
+	if t.isAway("dnsextra") && last != nil { // nobody looked: they are not over
+		c.set.Faults = last.set.Faults
+	}
 	c.share(t)
 	c.findFull(t)
 	is := boxState{Seen: c.set.Seen, Faults: faultDigest(c.set.Faults)}

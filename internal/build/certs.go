@@ -38,7 +38,9 @@ type certificates struct {
 	name    string // of the map in messages
 	gone    bool
 	store   *tlsa.Store
-	unread  error // why certs/ cannot be read
+	unread  error     // why certs/ cannot be read
+	last    *lastRead // of certs/; nil: nothing is kept
+	away    bool      // certs/ is in other hands: last stands
 
 	mu   sync.Mutex
 	made map[domain.Name]*rollovers
@@ -58,13 +60,13 @@ type rollovers struct {
 
 // scanCerts reads certs.map, and opens certs/, once per pass.
 func (t *Tree) scanCerts() {
-	c := &certificates{groups: map[domain.Name][]tlsa.Group{}, faults: map[domain.Name]diag.List{}, broken: map[string]bool{}, made: map[domain.Name]*rollovers{}}
+	c := &certificates{groups: map[domain.Name][]tlsa.Group{}, faults: map[domain.Name]diag.List{}, broken: map[string]bool{}, made: map[domain.Name]*rollovers{}, last: t.last, away: t.last != nil && t.isAway("certs")}
 	if t.certs != nil {
 		t.certs.close()
 	}
 	t.certs = c
 	file := t.Config.Paths.CertsMap
-	src, err := readTwice(func() ([]byte, os.FileInfo, error) { return durable.ReadFile(file, maxCertsMap) })
+	src, err := t.readMap()
 	name := file
 	if rel, err := filepath.Rel(t.Config.Tree, file); err == nil && filepath.IsLocal(rel) {
 		name = rel
@@ -73,6 +75,9 @@ func (t *Tree) scanCerts() {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c.gone = true
+		return
+	case errors.Is(err, errAway):
+		c.partial = err.Error()
 		return
 	case errors.Is(err, durable.ErrTooLarge):
 		src = make([]byte, maxCertsMap) // the parser says so
@@ -108,7 +113,14 @@ func (t *Tree) scanCerts() {
 			c.strays = append(c.strays, d)
 		}
 	}
-	if len(c.groups) > 0 {
+	named := map[string]bool{}
+	for _, g := range m.Groups() {
+		for _, l := range g.Lines {
+			named[l.CertFile], named[l.Next] = true, true
+		}
+	}
+	c.last.forget(named)
+	if len(c.groups) > 0 && !c.away {
 		c.open(t)
 	}
 }
@@ -160,10 +172,16 @@ func (c *certificates) close() {
 
 // keys reads the files of a group.
 func (c *certificates) keys(g tlsa.Group) []tlsa.Keys {
+	if c.away {
+		return c.last.keys(g)
+	}
 	if c.store != nil {
 		out := c.store.Keys(g)
 		for i := range out { // the faults name the files
 			out[i].Live.Err, out[i].Next.Err = errors.Unwrap(out[i].Live.Err), errors.Unwrap(out[i].Next.Err)
+		}
+		if c.last != nil {
+			c.last.note(g, out)
 		}
 		return out
 	}

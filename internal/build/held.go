@@ -87,7 +87,7 @@ func (c *challenges) expires(apex domain.Name) (first time.Time) {
 // zones: a pass parses only those files anew that are others, and one with
 // Options.Held reads none of the sources.
 func (t *Tree) Keep() {
-	t.kept = map[domain.Name]*sources{}
+	t.kept, t.last = map[domain.Name]*sources{}, &lastRead{files: map[string]fileRead{}}
 	t.holding = &holding{zones: map[domain.Name]heldZone{}, hosts: map[domain.Name]*zone.Host{}}
 }
 
@@ -233,6 +233,7 @@ func (t *Tree) loadPrimary(z *config.Zone, file string, kept *sources) (zone.Fra
 // builds meanwhile.
 func (t *Tree) KeepOf(old *Tree) {
 	t.holding = old.holding // a file is known by its identity
+	t.keepParts(old)
 	for apex, k := range old.kept {
 		was, is := old.Config.Find(apex), t.Config.Find(apex)
 		if was != nil && is != nil && was.SOA == is.SOA && slices.Equal(was.Primary, is.Primary) && old.Config.Tree == t.Config.Tree {

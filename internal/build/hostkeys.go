@@ -19,8 +19,15 @@ import (
 	"zonebuild/zone"
 )
 
-// scanHostKeys reads sshfp/ once per pass.
+// scanHostKeys reads sshfp/ once per pass. While it is in other hands, what was read
+// last stands, or, if nothing was, what is published.
 func (t *Tree) scanHostKeys() {
+	if t.isAway("sshfp") {
+		if t.hostKeys == nil {
+			t.hostKeys = &sshfp.Set{Unread: errAway.Error()}
+		}
+		return
+	}
 	t.hostKeys = sshfp.Scan(sshfp.Options{
 		Dir: t.Config.Paths.SSHFP, SHA1: t.Config.SSHFP.SHA1, TTL: uint32(t.Config.SSHFP.TTL / time.Second),
 		Marker: t.Config.Sources["sshfp"].Marker,

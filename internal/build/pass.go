@@ -47,7 +47,8 @@ type Options struct {
 
 	TellLater bool // somebody else tells alarm-command, from After.Alarms and After.Over
 
-	Held   bool          // soa/ and primary/ are in other hands: what is kept of them stands (Tree.Keep)
+	Held   bool          // soa/, primary/ and certs.map are in other hands: what is kept of them stands (Tree.Keep)
+	Away   []string      // of "dnsextra", "certs" and "sshfp", likewise
 	Moving func() bool   // likewise, since the pass began: asked when they were read; nil = nobody knows
 	Doubt  []domain.Name // zones that were seen served with another serial than the published one
 }
@@ -127,7 +128,8 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	t.held, t.moving = o.Held, o.Moving
+	t.held, t.moving, t.away = o.Held, o.Moving, o.Away
+	defer t.rest()
 	if !o.DryRun {
 		if err := t.makeDirs(); err != nil {
 			return report, err

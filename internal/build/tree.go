@@ -43,6 +43,8 @@ type Tree struct {
 	keptMu sync.Mutex
 	kept   map[domain.Name]*sources // what soa/ and primary/ held when they were last read; nil = nothing is kept
 	held   bool                     // soa/ and primary/ must not be read in this pass
+	away   []string                 // parts of Options.Away, likewise
+	last   *lastRead                // what they held when they were read last; nil = nothing is kept
 	moving func() bool              // whether they have come into other hands since it began; nil = nobody knows
 
 	passes  int      // so many were begun

@@ -134,7 +134,7 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	revision := s.askRevisions(r)
 	report, err := s.tree.Build(ctx, build.Options{
 		Now: begun.UTC().Truncate(time.Second), WasAhead: wasAhead, Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
-		Beside: &s.beside, TellLater: true, Held: slices.Contains(r.Held, checkoutTree), Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
+		Beside: &s.beside, TellLater: true, Held: slices.Contains(r.Held, checkoutTree), Away: r.Held, Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
 	})
 	s.teller.take(&report)
 	s.tellZones()
