@@ -498,6 +498,22 @@ func TestIncludes(t *testing.T) {
 	})
 	s.write("common/mail", "mail A 192.0.2.26\n")
 	s.until("the change is published", s.published("192.0.2.26"))
+
+	// Dated leases, one after the other: what is no longer included is forgotten.
+	for _, lease := range []string{"one", "two", "three"} {
+		s.write("common/"+lease, lease+" A 192.0.2.27\n")
+		s.write("primary/example.org", "ns1 A 192.0.2.53\n$INCLUDE common/"+lease+"\n")
+		s.until("it is published", s.published(lease))
+	}
+	s.until("the others are forgotten", func() bool {
+		s.d.mu.Lock()
+		defer s.d.mu.Unlock()
+		s.d.site.mu.Lock()
+		defer s.d.site.mu.Unlock()
+		return len(s.d.site.index) == 3 && s.d.site.index[s.path("common/three")] != nil
+	})
+	s.write("common/three", "four A 192.0.2.28\n")
+	s.until("the last is watched", s.published("192.0.2.28"))
 }
 
 // TestFirstConfiguration: a daemon does not begin with a bad one.

@@ -33,7 +33,8 @@ type site struct {
 
 	mu     sync.Mutex
 	index  map[string][]domain.Name // zones by the path of a file of soa/ or primary/ that they are made of
-	certs  map[string][]domain.Name // likewise of certs/
+	made   map[domain.Name][]string // the paths that index has of a zone
+	certs  map[string][]domain.Name // as index, of certs/
 	doubt  map[domain.Name]bool     // seen served with another serial than the published one
 	files  map[string]build.FileID  // published files, as the last pass left them
 	survey survey
@@ -58,17 +59,14 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 	}
 	s := &site{
 		Daemon: d, began: time.Now(), gone: make(chan struct{}), tree: tree, server: &timed{Server: server, ledger: &d.ledger}, known: map[domain.Name]bool{},
-		index: map[string][]domain.Name{}, certs: map[string][]domain.Name{}, doubt: map[domain.Name]bool{}, files: map[string]build.FileID{},
+		index: map[string][]domain.Name{}, made: map[domain.Name][]string{}, certs: map[string][]domain.Name{}, doubt: map[domain.Name]bool{}, files: map[string]build.FileID{},
 	}
 	for _, apex := range tree.Published() {
 		s.known[apex] = true
 	}
 	for i := range tree.Config.Zones {
-		z := &tree.Config.Zones[i]
-		for _, file := range append([]string{z.SOA}, z.Primary...) {
-			if err := note(s.index, s.tree.Path(file), z.Name); err != nil {
-				return nil, err
-			}
+		if err := s.noteSources(tree.Config.Zones[i].Name, nil); err != nil {
+			return nil, err
 		}
 	}
 	d.ledger.keep(s.known)
@@ -96,6 +94,39 @@ func note(index map[string][]domain.Name, file string, apex domain.Name) error {
 	if !slices.Contains(index[path], apex) {
 		index[path] = append(index[path], apex)
 	}
+	return nil
+}
+
+// noteSources has the files that a zone is made of concern it, and those that it no
+// longer includes concern it no more. It is called under mu, or before the site is used.
+func (s *site) noteSources(apex domain.Name, included []string) error {
+	files := slices.Clone(included)
+	if z := s.tree.Config.Find(apex); z != nil {
+		files = append(append(files, z.SOA), z.Primary...)
+	}
+	is := map[string]bool{}
+	for _, file := range files {
+		path, err := filepath.Abs(s.tree.Path(file))
+		if err != nil {
+			return fmt.Errorf("find %s: %w", file, err)
+		}
+		is[path] = true
+	}
+	for _, path := range s.made[apex] {
+		if is[path] {
+			continue
+		}
+		s.index[path] = slices.DeleteFunc(s.index[path], func(n domain.Name) bool { return n == apex })
+		if len(s.index[path]) == 0 {
+			delete(s.index, path)
+		}
+	}
+	for path := range is {
+		if !slices.Contains(s.index[path], apex) {
+			s.index[path] = append(s.index[path], apex)
+		}
+	}
+	s.made[apex] = slices.Collect(maps.Keys(is))
 	return nil
 }
 
@@ -181,9 +212,9 @@ func (s *site) sayWaiting(report *build.Report) {
 // result translates what became of a zone.
 func (s *site) result(z *build.Result) watch.Result {
 	r := watch.Result{Zone: z.Zone, Outcome: outcome(z), Due: z.After.Due, Expires: z.After.Expires}
-	for _, file := range z.After.Sources {
-		if err := note(s.index, s.tree.Path(file), z.Zone); err != nil {
-			s.Log.Warn("watch a file", "zone", z.Zone, "err", err)
+	if z.After.Sources != nil {
+		if err := s.noteSources(z.Zone, z.After.Sources); err != nil {
+			s.Log.Warn("watch the sources", "zone", z.Zone, "err", err)
 		}
 	}
 	for _, file := range z.After.Certs {
