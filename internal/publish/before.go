@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"zonebuild/internal/domain"
 )
@@ -15,10 +16,17 @@ import (
 type Before struct {
 	mu     sync.Mutex
 	served map[domain.Name]bool
+	silent time.Time // when a server did not answer last
 }
 
+// Bounds of asking before a reload.
+const (
+	noteWait = time.Second // for all answers: a reload waits for no dead server
+	noteRest = time.Minute // after a silence nobody is asked
+)
+
 // Note asks for the zones that are to be reloaded. After one server that does
-// not answer, it asks no more: those zones count as not served.
+// not answer, it asks no more, for a minute: those zones count as not served.
 func (b *Before) Note(ctx context.Context, apexes []domain.Name, ask func(context.Context, domain.Name) (Served, error)) {
 	b.mu.Lock()
 	if b.served == nil {
@@ -27,9 +35,13 @@ func (b *Before) Note(ctx context.Context, apexes []domain.Name, ask func(contex
 	for _, apex := range apexes {
 		delete(b.served, apex)
 	}
+	resting := time.Since(b.silent) < noteRest
 	b.mu.Unlock()
+	if resting {
+		return
+	}
 
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, noteWait)
 	defer cancel()
 	next := make(chan domain.Name)
 	var wg sync.WaitGroup
@@ -43,6 +55,9 @@ func (b *Before) Note(ctx context.Context, apexes []domain.Name, ask func(contex
 					b.served[apex] = true
 					b.mu.Unlock()
 				case errors.Is(err, ErrUnreachable):
+					b.mu.Lock()
+					b.silent = time.Now()
+					b.mu.Unlock()
 					cancel()
 				}
 			}
