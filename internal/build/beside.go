@@ -9,8 +9,9 @@ import (
 )
 
 // Beside asks the world beside the passes of a daemon: what answers within a blink is
-// known at once, for the rest no zone waits. It may be used by
-// several passes, one after the other. Both fields are set before.
+// known at once, for the rest no zone waits. That holds for the serials that the name
+// servers serve, too. It may be used by several passes, one after the other. Both
+// fields are set before.
 type Beside struct {
 	// Wake is told of a zone about which an answer came that its pass did not wait for.
 	Wake  func(apex domain.Name)
@@ -19,6 +20,14 @@ type Beside struct {
 	mu    sync.Mutex
 	asked map[string]*question
 	slots chan struct{}
+
+	confirming  map[domain.Name]*confirming
+	places      chan struct{} // one for each question about a serial that is under way
+	ctx         context.Context
+	end         context.CancelFunc
+	running     sync.WaitGroup
+	ended       bool
+	silentUntil time.Duration // by the clock
 }
 
 type question struct {

@@ -21,6 +21,7 @@ type After struct {
 	Confirmed   bool        // it was seen served, or there is nobody to ask
 	Elsewhere   bool        // others sign it, and give it serials of their own
 	Unconfirmed bool        // it was asked for in this pass, in vain
+	Asked       bool        // it is being asked for, beside the passes: Beside.Wake tells when the outcome is known
 	Published   time.Time   // when; zero = unknown
 	Due         time.Time   // of the first signature that is to be made anew; zero = never
 	Expires     time.Time   // when the first challenge is dropped, or a rollover is to be moved on; zero = never
@@ -44,7 +45,7 @@ type FileAfter struct {
 func (p *pass) after(j *job) {
 	t := p.tree
 	a := t.afterOf(j.z.Name, t.readHead(j.z.Name), j.state)
-	a.Unconfirmed = j.res.After.Unconfirmed
+	a.Unconfirmed, a.Asked = j.res.After.Unconfirmed, j.res.After.Asked
 	a.TLSA, a.Certs = p.rollersAfter(j)
 	for _, r := range a.TLSA {
 		a.Expires = soonest(a.Expires, r.Next)

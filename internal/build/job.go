@@ -33,6 +33,7 @@ const (
 	Refused     = "refused"  // a guard; last good stays
 	Failed      = "failed"
 	RolledBack  = "rolled-back"
+	Busy        = "busy"    // another process is at work on it, and it was passed over
 	Waiting     = "waiting" // its sources are in other hands and nothing of them is kept; last good stays
 )
 
@@ -151,6 +152,7 @@ func (p *pass) prepare(ctx context.Context, j *job) {
 	p.took(StageParse, begun)
 	if ok && p.upToDate(j, quick) {
 		j.res.Action, j.res.Serial, j.res.Next = Unchanged, j.head.serial, j.head.header.Next
+		j.input = quick // it may be found out only now that the server cannot load it
 		if p.o.DryRun {
 			return
 		}

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,7 +18,6 @@ import (
 	"zonebuild/internal/dnssec"
 	"zonebuild/internal/domain"
 	"zonebuild/internal/durable"
-	"zonebuild/internal/guard"
 	"zonebuild/internal/publish"
 )
 
@@ -46,6 +44,7 @@ type Options struct {
 	Progress func(Progress)
 
 	TellLater bool // somebody else tells alarm-command, from After.Alarms and After.Over
+	PassBusy  bool // a zone that another process is at work on is passed over (Busy), not waited for
 
 	Held   bool          // soa/, primary/ and certs.map are in other hands: what is kept of them stands (Tree.Keep)
 	Away   []string      // of "dnsextra", "certs" and "sshfp", likewise
@@ -84,7 +83,9 @@ const (
 	batchZones = 256              // zones that are told to the server and confirmed together
 	atOnce     = 16               // small files of zones that are written at a time
 	lockWait   = 60 * time.Second // for another process at the same zone
-	askWait    = 3 * time.Second  // for the served serial, before signing
+
+	busyPatience = 200 * time.Millisecond // of a pass with PassBusy, with all that others are at work on
+	askWait      = 3 * time.Second        // for the served serial, before signing
 )
 
 type pass struct {
@@ -96,6 +97,7 @@ type pass struct {
 	looks      *looks
 	forLooks   patience
 	forDS      patience
+	forLocks   patience
 	preview    bool // of rollovers, as of now: also where nothing is new
 	hush       hush
 	buffers    sync.Pool  // of *[]byte with headBytes each
@@ -273,12 +275,12 @@ func (p *pass) finishAll(jobs []*job) {
 func (p *pass) start(z *config.Zone) *job {
 	j := &job{z: z, now: p.o.Now, state: &State{}, res: Result{Zone: z.Name, Orphan: p.tree.Config.Find(z.Name) == nil}}
 	if !p.o.DryRun {
-		ctx, cancel := context.WithTimeout(p.ctx, lockWait)
-		defer cancel()
-		lock, err := durable.LockWait(ctx, p.tree.lockPath(z.Name))
+		lock, err := p.lock(z.Name)
 		if err != nil {
 			j.busy = errors.Is(err, durable.ErrLocked)
-			j.fail("build-failed", fmt.Errorf("lock %s: %w", z.Name, err))
+			if j.fail("build-failed", fmt.Errorf("lock %s: %w", z.Name, err)); j.busy && p.o.PassBusy {
+				j.res.Action = Busy
+			}
 			return j
 		}
 		j.lock = lock
@@ -293,6 +295,9 @@ func (p *pass) start(z *config.Zone) *job {
 	}
 	if slices.Contains(p.o.Doubt, z.Name) {
 		state.Confirmed = false
+		if p.o.Beside != nil {
+			p.o.Beside.forget(z.Name)
+		}
 	}
 	if says, full := p.full(z.Name); full {
 		state.raise("box-full", says, j.now)
@@ -304,6 +309,24 @@ func (p *pass) start(z *config.Zone) *job {
 		j.state.NewZone = true
 	}
 	return j
+}
+
+// lock takes the lock of a zone. Whoever only looks at it is gone in an instant; for
+// others a pass with PassBusy does not wait.
+func (p *pass) lock(apex domain.Name) (*durable.Lock, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, lockWait)
+	defer cancel()
+	if p.o.PassBusy {
+		enough := p.forLocks.of(busyPatience)
+		go func() {
+			select {
+			case <-enough:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return durable.LockWait(ctx, p.tree.lockPath(apex))
 }
 
 func (p *pass) full(apex domain.Name) (says string, full bool) {
@@ -342,182 +365,27 @@ func (p *pass) finish(j *job) {
 }
 
 // served is the serial that the server answers now, if it answers. After one
-// server that is silent the others are not waited for again.
+// server that is silent the others are not waited for again, by a daemon for a minute.
 func (p *pass) served(ctx context.Context, apex domain.Name) (uint32, bool) {
 	if p.unanswered.Load() {
 		return 0, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, askWait)
+	wait := askWait
+	if p.o.Beside != nil {
+		if wait = besideAskWait; p.o.Beside.isSilent() {
+			return 0, false
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	s, err := p.o.Server.Serial(ctx, apex)
 	if errors.Is(err, publish.ErrUnreachable) {
 		p.unanswered.Store(true)
+		if p.o.Beside != nil {
+			p.o.Beside.noteSilent()
+		}
 	}
 	return s.Serial, err == nil
-}
-
-// announce tells the server of what was committed and waits for it. A zone
-// whose load failed is rolled back.
-func (p *pass) announce(jobs []*job) {
-	failed := p.confirm(jobs)
-	if len(failed) == 0 {
-		return
-	}
-	var again []*job
-	for _, j := range failed {
-		if p.rollBack(j) {
-			again = append(again, j)
-		}
-	}
-	for _, j := range p.confirm(again) {
-		j.fail("load-failed", errors.New("roll back: the name server cannot load the last good zone either"))
-	}
-}
-
-// confirm reloads and waits; it returns the jobs whose load failed for sure.
-func (p *pass) confirm(jobs []*job) []*job {
-	var names []domain.Name
-	want := map[domain.Name]uint32{}
-	server := signedElsewhere{p.o.Server, map[domain.Name]uint32{}}
-	for _, j := range jobs {
-		if j.reload && j.lock != nil {
-			names = append(names, j.z.Name)
-			want[j.z.Name] = j.state.Serial
-			if a := j.state.Awaited; a != nil && *a == 0 {
-				server.any[j.z.Name] = j.state.Serial
-			} else if a != nil {
-				want[j.z.Name] = *a
-			}
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	p.o.Log.Debug("tell the name server", "zones", len(names))
-	refused := p.o.Server.Reload(p.ctx, names)
-	for name := range refused {
-		delete(want, name)
-	}
-	begun := p.clock()
-	results := publish.Confirm(p.ctx, server, want, p.tree.Config.Publish.Timeout)
-	p.took(StageConfirm, begun)
-	var failed, confirmed []*job
-	for _, j := range jobs {
-		if !j.reload {
-			continue
-		}
-		r := results[j.z.Name]
-		switch err := refused[j.z.Name]; {
-		case err != nil:
-			j.unconfirmed(err)
-		case r.Outcome == publish.Confirmed:
-			confirmed = append(confirmed, j)
-		case r.Outcome == publish.FailedLoad:
-			failed = append(failed, j)
-		default:
-			j.unconfirmed(r.Err)
-		}
-		j.reload = false
-	}
-	sideBySide(len(confirmed), atOnce, func(i int) {
-		j := confirmed[i]
-		p.confirmed(j, results[j.z.Name].Unasked)
-	})
-	return failed
-}
-
-// signedElsewhere is the name server of zones that others sign and give serials
-// of their own. Of those that were not served before, any serial is the new one.
-type signedElsewhere struct {
-	publish.Server
-	any map[domain.Name]uint32 // by zone: what counts as its serial
-}
-
-// Serial asks the server.
-func (s signedElsewhere) Serial(ctx context.Context, apex domain.Name) (publish.Served, error) {
-	served, err := s.Server.Serial(ctx, apex)
-	if serial, ok := s.any[apex]; ok && err == nil {
-		served.Serial = serial
-	}
-	return served, err
-}
-
-func (p *pass) confirmed(j *job, unasked bool) {
-	s := j.state
-	if !s.Confirmed {
-		s.Confirmed, s.ConfirmedAt = true, j.now.UTC()
-	}
-	s.clear("unconfirmed")
-	j.res.Confirmed = true
-	if j.res.Action == Unchanged && !unasked {
-		j.res.Action = Confirmed
-	}
-	if s.Good == fileID(p.tree.lastGoodPath(j.z.Name)) && s.GoodOf == s.File {
-		return
-	}
-	s.Good, s.GoodOf = FileID{}, FileID{} // until there is a copy, each run tries again
-	if err := durable.Copy(p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)); err != nil {
-		j.fail("build-failed", fmt.Errorf("keep the last good zone: %w", err))
-		return
-	}
-	s.Good, s.GoodOf = fileID(p.tree.lastGoodPath(j.z.Name)), s.File
-}
-
-// unconfirmed leaves the verified file where it is: the next run asks again.
-func (j *job) unconfirmed(err error) {
-	if err == nil {
-		err = errors.New("no answer")
-	}
-	j.res.Error = fmt.Sprintf("confirm serial %d: %s", j.state.Serial, err)
-	j.res.Code = cli.Worst(j.res.Code, cli.ExitFailed)
-	if j.res.Action == Published {
-		j.res.Action = Unconfirmed
-	}
-	j.state.raise("unconfirmed", j.res.Error, j.now)
-	j.res.After.Unconfirmed = true
-}
-
-// rollBack publishes the last good records with a higher serial and holds back
-// the input that the server could not load.
-func (p *pass) rollBack(j *job) bool {
-	reason := fmt.Errorf("the name server could not load serial %d", j.state.Serial)
-	j.state.FailedInput = hex.EncodeToString(j.input[:])
-	j.fail("load-failed", reason)
-	good, input, err := p.tree.readPublished(j.z.Name, p.tree.lastGoodPath(j.z.Name))
-	if err != nil {
-		return false // nothing was confirmed before
-	}
-	p.readBack(j)
-	j.prevIn, j.held = input, reason.Error()
-	candidate, err := good.Zone()
-	if err != nil {
-		j.fail("load-failed", fmt.Errorf("roll back: %w", err))
-		return false
-	}
-	made, err := p.plan(j, candidate)
-	if err != nil {
-		j.fail("load-failed", err)
-		return false
-	}
-	serial, served, hasServed, err := p.nextSerial(p.ctx, j, candidate)
-	var out *product
-	var refused []guard.Finding
-	if err == nil {
-		out, refused, err = p.sign(j, candidate, made, serial, served, hasServed)
-	}
-	switch {
-	case err != nil:
-	case len(refused) > 0:
-		err = errors.New(refused[0].Message)
-	default:
-		err = p.commit(p.ctx, j, out)
-	}
-	if err != nil {
-		j.fail("load-failed", fmt.Errorf("roll back: %w", err))
-		return false
-	}
-	j.res.Action = RolledBack
-	return true
 }
 
 // Previous is the published zone of a name, for reports. Errors: it cannot be

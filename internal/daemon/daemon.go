@@ -94,6 +94,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer func() { d.stopPages() }()
 	defer d.closeLock()
 	defer d.endTelling()
+	defer d.beside.End()
 	defer d.speak()()
 	go func() { // systemd waits for this word, not for the last build
 		<-ctx.Done()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,7 +143,7 @@ func serverOf(t *build.Tree) (publish.Server, error) {
 		return &publish.None{}, nil
 	}
 	return &nsd.Server{
-		Control: p.Control, Addresses: []netip.AddrPort{p.Address[0]}, Checkzone: p.Checkzone, ZoneFile: t.PublishedPath,
+		Control: p.Control, Addresses: p.Address, Checkzone: p.Checkzone, ZoneFile: t.PublishedPath,
 	}, nil
 }
 

@@ -83,7 +83,9 @@ func (l *ledger) pass(r *build.Report, servers []string, begun, now time.Time) {
 		l.passes[z.Action]++
 		f := l.zones[z.Zone]
 		f.action = z.Action
-		f.alarms, f.tlsa = z.After.Alarms, z.After.TLSA
+		if z.Action != build.Busy { // else what stands, stands
+			f.alarms, f.tlsa = z.After.Alarms, z.After.TLSA
+		}
 		if z.After.Files != nil { // else the zone was in other hands
 			f.elsewhere = z.After.Elsewhere
 			f.serial, f.confirmed, f.published, f.due, f.oldest = z.After.Serial, z.After.Confirmed, z.After.Published, z.After.Due, z.After.Oldest

@@ -120,7 +120,7 @@ func TestServedBy(t *testing.T) {
 	}
 	s.listen = l
 	s.start()
-	s.until("a pass", func() bool { return strings.Contains(s.said(), "unconfirmed code 1") })
+	s.until("a pass", func() bool { return strings.Contains(s.said(), "confirm serial") })
 	s.d.mu.Lock()
 	site := s.d.site
 	s.d.mu.Unlock()

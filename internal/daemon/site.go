@@ -30,6 +30,7 @@ type site struct {
 	waiting bool                 // it was said; of Build alone
 	gone    chan struct{}        // closed when it is no longer at work
 	known   map[domain.Name]bool // zones that there are, also those that left the tree
+	busy    map[domain.Name]bool // zones that another process had at the last pass; of Build alone
 
 	mu     sync.Mutex
 	index  map[string][]domain.Name // zones by the path of a file of soa/ or primary/ that they are made of
@@ -58,7 +59,7 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 		return nil, err
 	}
 	s := &site{
-		Daemon: d, began: time.Now(), gone: make(chan struct{}), tree: tree, server: &timed{Server: server, ledger: &d.ledger}, known: map[domain.Name]bool{},
+		Daemon: d, began: time.Now(), gone: make(chan struct{}), tree: tree, server: &timed{Server: server, ledger: &d.ledger}, known: map[domain.Name]bool{}, busy: map[domain.Name]bool{},
 		index: map[string][]domain.Name{}, made: map[domain.Name][]string{}, certs: map[string][]domain.Name{}, doubt: map[domain.Name]bool{}, files: map[string]build.FileID{},
 	}
 	for _, apex := range tree.Published() {
@@ -165,11 +166,12 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	revision := s.askRevisions(r)
 	report, err := s.tree.Build(ctx, build.Options{
 		Now: begun.UTC().Truncate(time.Second), WasAhead: wasAhead, Zones: r.Zones, NewZone: s.NewZone, Server: s.server, Observer: s.tree.Network(), Log: s.Log,
-		Beside: &s.beside, TellLater: true, Held: slices.Contains(r.Held, checkoutTree), Away: r.Held, Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
+		Beside: &s.beside, TellLater: true, PassBusy: true, Held: slices.Contains(r.Held, checkoutTree), Away: r.Held, Moving: func() bool { return r.Moving(checkoutTree) }, Doubt: doubt, Took: s.ledger.addStage, Clock: s.running,
 	})
 	s.teller.take(&report)
 	s.tellZones()
 	s.sayWaiting(&report)
+	s.sayBusy(&report)
 	var servers []string
 	for _, server := range s.servers() {
 		servers = append(servers, server.String())
@@ -207,6 +209,18 @@ func (s *site) sayWaiting(report *build.Report) {
 		s.Log.Warn("nothing is read of the checkout: the published records stand, with the challenges of now")
 	}
 	s.waiting = s.waiting && len(report.Zones) == 0 || waiting
+}
+
+// sayBusy has a zone that another process is at work on told of once.
+func (s *site) sayBusy(report *build.Report) {
+	for i := range report.Zones {
+		z := &report.Zones[i]
+		busy := z.Action == build.Busy
+		z.News = z.News && !(busy && s.busy[z.Zone])
+		if delete(s.busy, z.Zone); busy {
+			s.busy[z.Zone] = true
+		}
+	}
 }
 
 // result translates what became of a zone.
@@ -260,8 +274,12 @@ func (s *site) parent(child domain.Name) domain.Name {
 // files, such as guards that ask the parent, and mounts.
 func outcome(z *build.Result) watch.Outcome {
 	switch {
+	case z.Action == build.Busy:
+		return watch.Busy
 	case z.After.Unconfirmed:
 		return watch.Unconfirmed
+	case z.After.Asked && z.Code == cli.ExitOK:
+		return watch.Asked
 	case z.Code == cli.ExitOK:
 		return watch.Done
 	case z.Action == build.Rejected && z.Kept == "":

@@ -420,3 +420,48 @@ func TestLoopOutput(t *testing.T) {
 		ends(t, stop)
 	})
 }
+
+// TestLoopBusy: a zone that another process has is tried again soon, again and again,
+// and keeps what it is due for; one that is asked for beside the builds waits for the
+// answer, and does not begin anew with its back-off.
+func TestLoopBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		due := w.wall().Add(time.Hour)
+		outcome := map[string]Outcome{}
+		w.build = func(_ context.Context, r Request) ([]Result, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			var out []Result
+			for _, z := range r.Zones {
+				res := Result{Zone: z, Outcome: outcome[z.String()]}
+				if res.Outcome == Done {
+					res.Due, res.Slice = due, time.Second
+				}
+				out = append(out, res)
+			}
+			return out, nil
+		}
+		stop := w.run()
+		w.after(time.Second)
+		w.set(func() { outcome["z000.test."] = Busy })
+		w.touch("primary/z000.test")
+		same(t, "busy", w.after(30*time.Second), "50ms z000", "1.05s z000", "3.05s z000", "7.05s z000", "15.05s z000", "25.05s z000")
+		w.set(func() { outcome["z000.test."] = Unconfirmed })
+		w.after(10 * time.Second)
+		w.set(func() { outcome["z000.test."] = Asked })
+		got := w.after(20 * time.Minute)
+		if len(got) < 3 || len(got) > 6 {
+			t.Errorf("while it is asked for: %q", got)
+		}
+		w.touch("primary/z000.test")
+		same(t, "the answer", w.after(time.Second), "50ms z000")
+		w.set(func() { outcome["z000.test."] = Done })
+		w.touch("primary/z000.test")
+		same(t, "done", w.after(time.Minute), "50ms z000")
+		if got := w.after(2 * time.Hour); len(got) == 0 {
+			t.Error("what is due is not built")
+		}
+		ends(t, stop)
+	})
+}

@@ -17,6 +17,7 @@ const (
 	askLeast, askMost     = time.Second, 5 * time.Minute       // until an unconfirmed zone is asked for again
 	retryLeast, retryMost = 5 * time.Second, 10 * time.Minute  // until a failed zone is tried again
 	stillLeast, stillMost = 10 * time.Second, 10 * time.Minute // until a zone is built that was due, was built, and is still due
+	busyLeast, busyMost   = time.Second, 10 * time.Second      // until a zone is tried again that another process has
 )
 
 // plan is when one zone is to be built.
@@ -195,7 +196,7 @@ func (s *schedule) settle(zones []domain.Name, results []Result, now, wall time.
 }
 
 func (p *plan) settle(z domain.Name, r Result, told bool, now, wall time.Time) {
-	if told {
+	if told && r.Outcome != Busy { // of which nothing is known
 		p.due = soonest(inPhase(z, r.Due, r.Slice), r.Expires)
 	}
 	p.retry = time.Time{}
@@ -212,8 +213,12 @@ func (p *plan) settle(z domain.Name, r Result, told bool, now, wall time.Time) {
 	switch {
 	case r.Outcome == Failed:
 		again(retryLeast, retryMost)
+	case r.Outcome == Busy:
+		again(busyLeast, busyMost)
 	case r.Outcome == Unconfirmed:
 		again(askLeast, askMost)
+	case r.Outcome == Asked: // should the answer not come; whether it is a success, is not known yet
+		p.retry = now.Add(askMost)
 	case still:
 		again(stillLeast, stillMost)
 	default:

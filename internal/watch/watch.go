@@ -92,8 +92,10 @@ type Outcome uint8
 const (
 	Done        Outcome = iota // published and served, or unchanged
 	Unconfirmed                // published, but not seen served yet: to be asked again, soon at first
+	Asked                      // published, and being asked for beside the builds: a change tells when that is known
 	Held                       // the input is refused: only another input helps
 	Failed                     // trying again may help
+	Busy                       // passed over, another process is at work on it: to be tried again soon
 )
 
 // moving finds out which checkouts come into other hands during a build. It is asked
