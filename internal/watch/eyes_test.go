@@ -393,6 +393,7 @@ func TestFullBox(t *testing.T) {
 type fakeNotifier struct {
 	mu     sync.Mutex
 	fail   error
+	only   string // the directory that it fails for; "" = all
 	added  []string
 	gone   []string
 	events chan fsnotify.Event
@@ -403,6 +404,9 @@ func (f *fakeNotifier) Add(path string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.added = append(f.added, filepath.Base(path))
+	if f.only != "" && f.only != filepath.Base(path) {
+		return nil
+	}
 	return f.fail
 }
 
@@ -455,6 +459,24 @@ func TestNoWatchesLeft(t *testing.T) {
 	same(t, "polled", s.look("b"), "+b/x")
 	if said := s.said.lines(); len(said) != 1 {
 		t.Errorf("said %q", said)
+	}
+}
+
+// TestOneUnwatchable: a directory that cannot be watched keeps no other from it.
+func TestOneUnwatchable(t *testing.T) {
+	f := newFake()
+	f.fail, f.only = syscall.EACCES, "bad"
+	s := newSiteWith(t, f.options(), []string{"d/bad"}, Source{Name: "d", Paths: []string{"d"}, Depth: 1})
+	s.look("d")
+	s.must(os.MkdirAll(s.path("d/new"), 0o755))
+	for range 2 {
+		s.look("d")
+	}
+	if !slices.Contains(f.added, "new") {
+		t.Errorf("tried %q", f.added)
+	}
+	if n := len(slices.DeleteFunc(slices.Clone(f.added), func(base string) bool { return base != "bad" })); n != 1 {
+		t.Errorf("tried %d times what cannot be", n)
 	}
 }
 

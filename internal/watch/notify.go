@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -60,7 +61,7 @@ type watches struct {
 	warn     func(error)
 	kqueue   bool
 
-	broken  bool // no watch could be added: until the next full look
+	broken  map[string]bool // directories that cannot be watched, until the next full look; "" = no more can
 	now     map[string]*interest
 	next    map[string]*interest
 	places  map[place]string // in next
@@ -72,7 +73,7 @@ type watches struct {
 func (w *watches) begin(full bool) {
 	w.next, w.places = map[string]*interest{}, map[place]string{}
 	if full {
-		w.broken = false
+		w.broken = nil
 	}
 }
 
@@ -134,7 +135,7 @@ func (w *watches) base(dir, name string) {
 // add watches a directory, also one that is watched already: that costs little,
 // and mends a watch of which the system let go.
 func (w *watches) add(path string, st stamp) *interest {
-	if w.notifier == nil || w.broken || len(w.next) >= maxWatchs {
+	if w.notifier == nil || w.broken[""] || w.broken[path] || len(w.next) >= maxWatchs {
 		return nil
 	}
 	at := place{st.dev, st.ino}
@@ -149,7 +150,13 @@ func (w *watches) add(path string, st stamp) *interest {
 		if err := w.Add(path); err != nil {
 			if !errors.Is(err, os.ErrNotExist) && !w.closed.Load() {
 				w.warn(err)
-				w.broken = true
+				if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EMFILE) { // the system has none left
+					path = ""
+				}
+				if w.broken == nil {
+					w.broken = map[string]bool{}
+				}
+				w.broken[path] = true
 			}
 			return nil
 		}
