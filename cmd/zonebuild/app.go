@@ -163,6 +163,7 @@ type session struct {
 	quiet   bool
 	verbose bool
 	all     bool   // say again what the last run said
+	timed   bool   // each line has its time: the log of a daemon
 	dir     string // -C
 
 	revision string // of the sources, where it is known

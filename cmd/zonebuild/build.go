@@ -169,7 +169,7 @@ func (s *session) sayError(r *build.Result) {
 // note tells on stderr what was done, say what was not: one line each, in the
 // form of the log.
 func (s *session) note(format string, args ...any) {
-	if s.printer.Lines {
+	if s.printer.Lines || s.timed {
 		s.log.Info(fmt.Sprintf(format, args...))
 		return
 	}
@@ -177,7 +177,7 @@ func (s *session) note(format string, args ...any) {
 }
 
 func (s *session) say(format string, args ...any) {
-	if s.printer.Lines {
+	if s.printer.Lines || s.timed {
 		s.log.Warn(fmt.Sprintf(format, args...))
 		return
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net"
 	"os"
 	"os/signal"
@@ -25,6 +26,7 @@ func (p *program) watchCommand() *ucli.Command {
 			"ends it after the running publish. `build`, `approve` and `keygen` work beside it.\n\n" +
 			"Example: zonebuild -C /srv/dns watch --listen 127.0.0.1:9353",
 		Flags: []ucli.Flag{
+			&ucli.BoolFlag{Name: "json", Usage: "report each pass in which something was done as one line of JSON"},
 			&ucli.StringFlag{Name: "listen", Usage: "`ADDRESS` for /metrics, /healthz and /status.json, such as 127.0.0.1:9353"},
 			&ucli.BoolFlag{Name: "listen-anywhere", Usage: "let --listen be another address than one of the loopback interface"},
 			&ucli.StringFlag{Name: "follow-git", Usage: "keep the checkout at the revision `REF`, such as origin/main, forwards only"},
@@ -45,6 +47,12 @@ func (p *program) watch(c *ucli.Context) error {
 		return err
 	}
 	s.all = s.verbose
+	if os.Getenv("JOURNAL_STREAM") == "" { // the journal knows when a line came
+		s.timed = true
+		if s.log, err = (cli.LogOptions{Format: c.String("log-format"), Quiet: s.quiet, Verbose: s.verbose, Time: true}).Logger(p.err); err != nil {
+			return err
+		}
+	}
 	if s.fixed {
 		return cli.Usagef("--now is for tests: it is refused with watch")
 	}
@@ -77,6 +85,12 @@ func (p *program) watch(c *ucli.Context) error {
 			s.printFaults(slices.DeleteFunc(slices.Clone(faults), func(d diag.Diagnostic) bool { return d.Severity == diag.Warning }))
 		},
 		Said: func(r *build.Report, revision string) {
+			if s.printer.JSON {
+				if err := s.printPass(r, revision); err != nil {
+					s.log.Warn("print what was done", "err", err)
+				}
+				return
+			}
 			s.revision = revision
 			if err := s.sayReport(r); err != nil {
 				s.log.Warn("print what was done", "err", err)
@@ -84,6 +98,35 @@ func (p *program) watch(c *ucli.Context) error {
 		},
 	}
 	return d.Run(c.Context)
+}
+
+// passLine is what `watch --json` prints of a pass in which something was done: a line.
+type passLine struct {
+	Time     time.Time      `json:"time"`
+	Revision string         `json:"revision,omitempty"`
+	Zones    []build.Result `json:"zones"` // but for those of which nothing changed
+	Boxes    diag.List      `json:"drop_boxes,omitempty"`
+	Sources  diag.List      `json:"sources,omitempty"`
+	Code     int            `json:"exit"`
+}
+
+func (s *session) printPass(r *build.Report, revision string) error {
+	line := passLine{Time: time.Now().UTC().Truncate(time.Millisecond), Revision: revision, Zones: []build.Result{}, Code: r.Code}
+	for i := range r.Zones {
+		if z := &r.Zones[i]; s.all || z.Action != build.Unchanged && (z.News || z.FaultsNew || z.Reasons != nil || z.Action == build.Confirmed) {
+			line.Zones = append(line.Zones, *z)
+		}
+	}
+	if r.BoxesNew || s.all {
+		line.Boxes = r.Boxes
+	}
+	if r.StrayNew || s.all {
+		line.Sources = r.Strays
+	}
+	if len(line.Zones) == 0 && !r.BoxesNew && !r.StrayNew && !s.all {
+		return nil
+	}
+	return json.NewEncoder(s.printer.Out).Encode(&line)
 }
 
 func (s *session) printFaults(faults diag.List) {
