@@ -64,6 +64,9 @@ func (t treeFS) Open(name string) (fs.File, error) {
 	return t.root.OpenFile(real, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO is not waited for: zone.ReadFile refuses it
 }
 
+// errOutside says how files elsewhere are meant to be had.
+var errOutside = errors.New("a symbolic link leads out of the tree: a directory elsewhere is named by [source.NAME] path")
+
 // maxLinks is how many symbolic links a path may hold, as in Linux.
 const maxLinks = 40
 
@@ -84,12 +87,14 @@ func (t treeFS) resolve(name string) (string, error) {
 		}
 		to, err := t.root.Readlink(at)
 		if links++; err == nil && (links > maxLinks || path.IsAbs(to)) {
-			err = &fs.PathError{Op: "open", Path: name, Err: errors.New("a symbolic link leads out of the tree")}
+			err = &fs.PathError{Op: "open", Path: name, Err: errOutside}
 		}
 		if err != nil {
 			return "", err
 		}
-		done, rest = "", path.Join(done, to, after)
+		if done, rest = "", path.Join(done, to, after); rest == ".." || strings.HasPrefix(rest, "../") {
+			return "", &fs.PathError{Op: "open", Path: name, Err: errOutside}
+		}
 	}
 	return done, nil
 }
