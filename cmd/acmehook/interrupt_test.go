@@ -43,20 +43,8 @@ func TestInterrupted(t *testing.T) {
 	for name, stall := range map[string]func(y *yard, ca *lab.FakeCA, waits chan<- bool){
 		"name servers": func(y *yard, _ *lab.FakeCA, waits chan<- bool) {
 			y.mu.Lock()
-			y.hidden = true
-			y.mu.Unlock()
-			go func() {
-				for y.t.Context().Err() == nil {
-					y.mu.Lock()
-					asked := y.asked
-					y.mu.Unlock()
-					if asked > 0 {
-						waits <- true
-						return
-					}
-					time.Sleep(5 * time.Millisecond)
-				}
-			}()
+			defer y.mu.Unlock()
+			y.hidden, y.heard = true, waits
 		},
 		"order":       stalls("/newOrder"),
 		"challenge":   stalls("/challenge/0"),

@@ -37,10 +37,11 @@ type yard struct {
 	limits acmeclient.Limits
 
 	mu      sync.Mutex
-	records []dns.RR // beside the challenges
-	asked   int      // for challenges that were there
-	absent  string   // a name that does not exist; "": none
-	hidden  bool     // challenges are not answered
+	records []dns.RR    // beside the challenges
+	asked   int         // for challenges that were there
+	absent  string      // a name that does not exist; "": none
+	hidden  bool        // challenges are not answered
+	heard   chan<- bool // hears that one was asked for and hidden, if it has room
 }
 
 // server is a CA of package lab.
@@ -114,6 +115,12 @@ func (y *yard) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 			y.asked++
 		}
 		if y.hidden {
+			if len(m.Answer) > 0 {
+				select {
+				case y.heard <- true:
+				default:
+				}
+			}
 			m.Answer = nil
 		}
 		y.mu.Unlock()

@@ -9,9 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"zonebuild/internal/lab"
 )
 
 func TestMain(m *testing.M) {
@@ -63,12 +64,15 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: await FILE REGEXP")
 	}
 	pattern := regexp.MustCompile(args[1])
-	for late := time.Now().Add(20 * time.Second); time.Now().Before(late); time.Sleep(10 * time.Millisecond) {
-		if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && pattern.Match(text) {
-			return
+	if err := lab.Await(func() error {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && !pattern.Match(text) {
+			err = errors.New("it does not")
 		}
+		return err
+	}); err != nil {
+		ts.Fatalf("%s does not come to hold %s: %v", args[0], args[1], err)
 	}
-	ts.Fatalf("%s does not come to hold %s", args[0], args[1])
 }
 
 // signalTo sends a signal to the process that a lock names: signal HUP|TERM LOCK.

@@ -1,6 +1,7 @@
 package build_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -50,7 +51,12 @@ func TestExternalSigner(t *testing.T) {
 
 	s.write("primary/example.org", "ns1 A 192.0.2.53\nwww A 192.0.2.2\n")
 	old := lab.Query(t, d.Addr(), "example.org", "SOA", 0).Answer[0].(*dns.SOA).Serial
-	time.Sleep(time.Until(time.Unix(int64(old)+1, 0))) // that signer takes the seconds for its serial
+	lab.Until(t, "the next second, which that signer takes for its serial", func() error {
+		if time.Now().Before(time.Unix(int64(old)+1, 0)) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	if r := one(t, s.build(ok), "example.org"); r.Action != build.Published || !r.Confirmed {
 		t.Fatalf("%+v", r)
 	}

@@ -157,10 +157,13 @@ func (s *stream) Write(b []byte) (int, error) {
 // twenty seconds fails the test.
 func Until(t testing.TB, what string, condition func() error) {
 	t.Helper()
-	if err := poll(untilTimeout, condition); err != nil {
+	if err := Await(condition); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 }
+
+// Await is Until where there is no test at hand to fail: it gives what is still wrong.
+func Await(condition func() error) error { return poll(untilTimeout, condition) }
 
 // poll looks at a condition until it holds or the time is up.
 func poll(timeout time.Duration, condition func() error) error {

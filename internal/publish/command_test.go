@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"zonebuild/internal/domain"
+	"zonebuild/internal/lab"
 	"zonebuild/internal/publish"
 )
 
@@ -168,11 +169,10 @@ func TestRunInterrupted(t *testing.T) {
 			ended <- err
 		}()
 		lock := filepath.Join(dir, "lock")
-		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if _, err := os.Stat(lock); err == nil {
-				break
-			}
-		}
+		lab.Until(t, "it holds the lock", func() error {
+			_, err := os.Stat(lock)
+			return err
+		})
 		cancel()
 		if err := <-ended; err == nil || !strings.HasPrefix(err.Error(), "run /bin/sh: interrupted") {
 			t.Errorf("%v", err)

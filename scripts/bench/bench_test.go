@@ -12,7 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"zonebuild/internal/lab"
 )
 
 // TestMain lets the test's binary be the child that bench runs of itself.
@@ -153,11 +154,12 @@ func number(n int) string { return strings.ReplaceAll(group(n), ",", "") }
 
 func until(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(3 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not come about")
+	lab.Until(t, "wait", func() error {
+		if !ok() {
+			return errors.New("it does not come about")
 		}
-	}
+		return nil
+	})
 }
 
 func TestChoose(t *testing.T) {
