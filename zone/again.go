@@ -61,7 +61,8 @@ func ParseAgain(prev *Fragment, file string, src []byte, o ParseOptions) (f Frag
 		parser: p, origin: h.origin, shard: true,
 		scanner: scanner{name: file, src: src, at: w.begin, lineStart: w.begin, line: int(w.from), faults: &p.faults},
 	}
-	if r.number, ok = firstFile(&p.records, file); !ok {
+	var err error
+	if r.number, err = p.records.AddFile(file); err != nil {
 		return f, false
 	}
 	r.readBefore(w.newEnd)
@@ -78,11 +79,6 @@ func ParseAgain(prev *Fragment, file string, src []byte, o ParseOptions) (f Frag
 	f.held = &held{src, h.head, h.origin}
 	f.edit = &edit{of: prev.Records, from: w.from, to: w.to, lines: w.lines, mid: mid}
 	return f, true
-}
-
-func firstFile(b *rrset.Builder, name string) (uint16, bool) {
-	n, err := b.AddFile(name)
-	return n, err == nil
 }
 
 // window is what differs between a fragment and another text of it: whole entries

@@ -110,9 +110,10 @@ func (p *Plan) followChain(held, was *rrset.Set, places []place) (moved []int, e
 		if at.hi < is.Len() {
 			next = is.Owner(at.hi)
 		}
-		piece := rrset.Piece{Lo: held.Before(was.Owner(at.wasLo)), Hi: held.Len(), From: b.Len()}
+		piece := rrset.Piece{Hi: held.Len(), From: b.Len()}
+		piece.Lo, _ = held.Find(was.Owner(at.wasLo))
 		if at.wasHi < was.Len() {
-			piece.Hi = held.Before(was.Owner(at.wasHi))
+			piece.Hi, _ = held.Find(was.Owner(at.wasHi))
 		}
 		if err := p.addNSEC(&b, at.lo, at.hi, next); err != nil {
 			return nil, err

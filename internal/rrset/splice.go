@@ -208,9 +208,3 @@ func sameRecords(a, b *Set, aSkip, bSkip int) func(i, j int) bool {
 			(x.rdata == y.rdata && in(x.rdata) || bytes.Equal(a.Rdata(i), b.Rdata(j)))
 	}
 }
-
-// Before is the first record of a sorted set whose owner is not before the one
-// given.
-func (s *Set) Before(owner []byte) int {
-	return sort.Search(len(s.index), func(i int) bool { return domain.Compare(s.Owner(i), owner) >= 0 })
-}
