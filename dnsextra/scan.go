@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,7 +44,7 @@ type Box struct {
 	Owner     *uint32       // uid that its files must have; nil = any
 	Marker    string        // file that is there while the box is mounted; "" = always
 	Report    string        // file that tells the jail what was refused; "" = none
-	Away      bool          // it is not to be read now: what was accepted before stays
+	Away      bool          // it is not to be read now, or does not answer: what was accepted before stays
 	MayHide   bool          // its challenges may make a name exist for which a wildcard answers
 }
 
@@ -80,6 +81,23 @@ func Scan(boxes []Box, seen []Seen, now time.Time) *Set {
 		}
 		scan.run()
 	}
+	s.order(now)
+	return s
+}
+
+// Join makes one set of what scans at one instant found, of other boxes each.
+func Join(now time.Time, sets ...*Set) *Set {
+	s := &Set{boxes: map[string]*Box{}}
+	for _, one := range sets {
+		s.Seen, s.Faults = append(s.Seen, one.Seen...), append(s.Faults, one.Faults...)
+		maps.Copy(s.boxes, one.boxes)
+	}
+	s.order(now)
+	return s
+}
+
+// order sorts what was found, and says what is to be published.
+func (s *Set) order(now time.Time) {
 	slices.SortFunc(s.Seen, func(a, b Seen) int {
 		return cmp.Or(cmp.Compare(a.Box, b.Box), a.Owner.Compare(b.Owner), cmp.Compare(a.Value, b.Value), cmp.Compare(a.File, b.File))
 	})
@@ -90,7 +108,6 @@ func Scan(boxes []Box, seen []Seen, now time.Time) *Set {
 		}
 	}
 	s.Faults.Sort()
-	return s
 }
 
 func key(owner domain.Name, value string) string { return owner.Wire() + value }

@@ -83,7 +83,7 @@ type Set struct {
 func Scan(o Options, zoneOf func(domain.Name) (apex domain.Name, ok bool)) *Set {
 	names, err := list(o)
 	if err != nil {
-		return unread(o, err)
+		return Unread(o, err)
 	}
 	s := &Set{byZone: map[domain.Name][]*Host{}}
 	hosts, size := map[domain.Name]*Host{}, 0
@@ -108,7 +108,7 @@ func Scan(o Options, zoneOf func(domain.Name) (apex domain.Name, ok bool)) *Set 
 		}
 		h := &Host{Name: name, Apex: apex, File: path}
 		if size += h.read(o, file); size > maxAll {
-			return unread(o, fmt.Errorf("more than %d octets", maxAll))
+			return Unread(o, fmt.Errorf("more than %d octets", maxAll))
 		}
 		hosts[name] = h
 		s.Hosts = append(s.Hosts, h)
@@ -126,8 +126,8 @@ func Scan(o Options, zoneOf func(domain.Name) (apex domain.Name, ok bool)) *Set 
 	return s
 }
 
-// unread is the set of a directory of which nothing is known.
-func unread(o Options, err error) *Set {
+// Unread is the set of a directory of which nothing is known.
+func Unread(o Options, err error) *Set {
 	s := &Set{Unread: err.Error()}
 	s.Faults.Warnf(diag.Pos{File: o.Dir}, "sshfp-unread", "", "the host keys are not read, what is published of them stays: %s", err)
 	return s

@@ -13,7 +13,8 @@ import (
 // errAway is why nothing is known of a part that is in other hands since the start.
 var errAway = errors.New("it is being updated, or its update failed, and nothing was read of it before")
 
-// lastRead is what stands of certs.map and certs/ while they are in other hands.
+// lastRead is what stands of certs.map and certs/ while they are in other hands, or do
+// not answer.
 type lastRead struct {
 	mu    sync.Mutex
 	known bool // certs.map was read
@@ -31,26 +32,44 @@ type fileRead struct {
 // isAway reports whether a part of the tree, named as in [source.NAME], is not to be read.
 func (t *Tree) isAway(part string) bool { return slices.Contains(t.away, part) }
 
+// unheard reports whether a part was not read because of errAway or errMute: what was
+// read of it last stands then.
+func unheard(err error) bool { return errors.Is(err, errAway) || errors.Is(err, errMute) }
+
 // readMap reads certs.map, which is held with soa/ and primary/.
 func (t *Tree) readMap() ([]byte, error) {
 	if t.last == nil {
 		return t.readMapNow()
 	}
-	if t.held {
-		if !t.last.known {
-			return nil, errAway
-		}
-		return t.last.text, t.last.err
+	text, err := []byte(nil), errAway
+	if !t.held {
+		text, err = t.readMapNow()
 	}
-	text, err := t.readMapNow()
-	if t.moving == nil || !t.moving() { // else it may be half of a revision, and its change is news to come
+	switch {
+	case unheard(err) && t.last.known:
+		return t.last.text, t.last.err
+	case !unheard(err) && !t.isMoving(): // else it may be half of a revision, and its change is news to come
 		t.last.known, t.last.text, t.last.err = true, text, err
 	}
 	return text, err
 }
 
 func (t *Tree) readMapNow() ([]byte, error) {
-	return readTwice(func() ([]byte, os.FileInfo, error) { return durable.ReadFile(t.Config.Paths.CertsMap, maxCertsMap) })
+	file := t.Config.Paths.CertsMap
+	return hear(t.beside.ear("file "+file), func() ([]byte, error) {
+		return readTwice(func() ([]byte, os.FileInfo, error) { return durable.ReadFile(file, maxCertsMap) })
+	}, nil)
+}
+
+// isMoving reports whether soa/, primary/ and certs.map have come into other hands since
+// the pass began, or whether nobody answers that.
+func (t *Tree) isMoving() bool {
+	moving := t.moving
+	if moving == nil {
+		return false
+	}
+	is, err := hear(t.files.ear, func() (bool, error) { return moving(), nil }, nil)
+	return is || err != nil
 }
 
 // forget leaves out the files of certs/ that no line names any more.
@@ -69,6 +88,9 @@ func (l *lastRead) forget(named map[string]bool) {
 
 // note remembers what was read for a group.
 func (l *lastRead) note(g tlsa.Group, keys []tlsa.Keys) {
+	if l == nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, line := range g.Lines {
@@ -79,15 +101,16 @@ func (l *lastRead) note(g tlsa.Group, keys []tlsa.Keys) {
 	}
 }
 
-// keys are those of a group as they were read last.
-func (l *lastRead) keys(g tlsa.Group) []tlsa.Keys {
+// keys are those of a group as they were read last; of files that were not, the error says
+// why.
+func (l *lastRead) keys(g tlsa.Group, unread error) []tlsa.Keys {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	get := func(name string) (*tlsa.Material, error) {
 		if f, ok := l.files[name]; ok {
 			return f.material, f.err
 		}
-		return nil, errAway
+		return nil, unread
 	}
 	out := make([]tlsa.Keys, len(g.Lines))
 	for i, line := range g.Lines {

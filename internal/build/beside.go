@@ -21,12 +21,15 @@ type Beside struct {
 	asked map[string]*question
 	slots chan struct{}
 
-	confirming  map[domain.Name]*confirming
-	places      chan struct{} // one for each question about a serial that is under way
-	ctx         context.Context
-	end         context.CancelFunc
-	running     sync.WaitGroup
-	ended       bool
+	confirming map[domain.Name]*confirming
+	places     chan struct{} // one for each question about a serial that is under way
+	ctx        context.Context
+	end        context.CancelFunc
+	running    sync.WaitGroup
+	ended      bool
+
+	ears        map[string]*ear
+	at          map[*doing]bool
 	silentUntil time.Duration // by the clock
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"zonebuild/dnsextra"
@@ -33,34 +34,34 @@ type challenges struct {
 	live  map[domain.Name][]dnsextra.Seen // by zone
 	full  map[domain.Name]string          // zones that a box which is too full concerns: what it says
 	news  bool                            // the faults differ from those of the last pass
+	dirs  map[string]bool                 // boxes that are there
 }
 
 // scanBoxes reads the drop boxes once per pass. With keep set, first sights are
 // remembered: a challenge's age counts from there, whatever its file says. A
 // state that cannot be read is begun anew.
 func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
-	c := &challenges{live: map[domain.Name][]dnsextra.Seen{}, full: map[domain.Name]string{}}
+	c := &challenges{live: map[domain.Name][]dnsextra.Seen{}, full: map[domain.Name]string{}, dirs: map[string]bool{}}
 	for _, b := range t.Config.DropBoxes {
 		c.boxes = append(c.boxes, dnsextra.Box{
 			Dir: b.Path, Names: b.Names, Aliases: b.Aliases, TTL: uint32(b.TTL / time.Second),
 			MaxValues: b.MaxValues, MaxAge: b.MaxAge, Owner: b.Owner, Marker: b.Marker, Report: b.Report, MayHide: b.MayHide, Away: t.isAway("dnsextra"),
 		})
 	}
-	last := t.challenges
-	t.challenges = c
 	dir := filepath.Join(t.Config.Paths.State, "drop-boxes")
 	path := filepath.Join(dir, "seen.json")
-	if keep && t.hasBoxes(path) {
+	if t.hasBoxes(c, path) && keep {
 		if err := durable.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, lockWait)
-		defer cancel()
-		lock, err := durable.LockWait(ctx, filepath.Join(dir, "lock"))
+		lock, err := t.lockScan(ctx, filepath.Join(dir, "lock"))
 		if err != nil {
 			return fmt.Errorf("lock the drop boxes: %w", err)
 		}
-		defer lock.Unlock()
+		if lock != nil {
+			defer lock.Unlock()
+		}
+		keep = lock != nil
 	}
 	var was boxState
 	old, err := os.ReadFile(path)
@@ -70,14 +71,15 @@ func (t *Tree) scanBoxes(ctx context.Context, now time.Time, keep bool) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		was = boxState{}
 	}
-	c.set = dnsextra.Scan(c.boxes, was.Seen, now)
-	if t.isAway("dnsextra") && last != nil { // nobody looked: they are not over
+	c.set = t.readBoxes(c.boxes, was.Seen, now)
+	if last := t.challenges; t.isAway("dnsextra") && last != nil { // nobody looked: they are not over
 		c.set.Faults = last.set.Faults
 	}
+	t.challenges = c
 	c.share(t)
 	c.findFull(t)
 	is := boxState{Seen: c.set.Seen, Faults: faultDigest(c.set.Faults)}
-	c.news = is.Faults != was.Faults
+	c.news = is.Faults != was.Faults && (keep || t.beside == nil)
 	if !keep || len(is.Seen) == 0 && is.Faults == "" && old == nil {
 		return nil
 	}
@@ -97,10 +99,12 @@ func (c *challenges) share(t *Tree) {
 	if len(c.set.Live) == 0 {
 		return
 	}
+	listing := t.beside.does("list what is published")
 	orphans := map[domain.Name]bool{}
 	for _, apex := range t.orphans() {
 		orphans[apex] = true
 	}
+	listing()
 	for _, e := range c.set.Live {
 		for n := e.Owner; ; n = n.Parent() {
 			if orphans[n] || t.Config.Find(n) != nil {
@@ -112,6 +116,43 @@ func (c *challenges) share(t *Tree) {
 			}
 		}
 	}
+}
+
+// lockScan takes a lock that others hold for the time of a scan. A daemon does not wait
+// for one who hangs, and has no lock then: what it finds it does not note, until it has.
+func (t *Tree) lockScan(ctx context.Context, path string) (*durable.Lock, error) {
+	wait := lockWait
+	if t.beside != nil {
+		wait = scanWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	lock, err := durable.LockWait(ctx, path)
+	if t.beside != nil && errors.Is(err, durable.ErrLocked) {
+		return nil, nil
+	}
+	return lock, err
+}
+
+// scanWait is how long a daemon waits for another process that reads what it wants to
+// read itself.
+const scanWait = 2 * time.Second
+
+// readBoxes reads the boxes side by side: one that hangs keeps no other from being read.
+func (t *Tree) readBoxes(boxes []dnsextra.Box, seen []dnsextra.Seen, now time.Time) *dnsextra.Set {
+	sets := make([]*dnsextra.Set, len(boxes))
+	sideBySide(len(boxes), len(boxes), func(i int) {
+		one := boxes[i : i+1 : i+1]
+		var err error
+		sets[i], err = hear(t.beside.ear("dir "+one[0].Dir), func() (*dnsextra.Set, error) { return dnsextra.Scan(one, seen, now), nil }, nil)
+		if err != nil {
+			away := slices.Clone(one)
+			away[0].Away = true
+			sets[i] = dnsextra.Scan(away, seen, now)
+			sets[i].Faults.Warnf(diag.Pos{File: one[0].Dir}, "box-unreadable", "", "list the drop box: %s", err)
+		}
+	})
+	return dnsextra.Join(now, sets...)
 }
 
 // findFull says which zones an overfull box concerns: those with challenges in
@@ -194,16 +235,20 @@ func (t *Tree) refused(box string, was dnsextra.Report, results []Result) []dnse
 	return slices.Compact(out)
 }
 
-// hasBoxes reports whether there is anything to lock: a drop box, or what is
-// remembered of one.
-func (t *Tree) hasBoxes(state string) bool {
-	for _, b := range t.Config.DropBoxes {
-		if _, err := os.Lstat(b.Path); err == nil {
-			return true
-		}
-	}
+// hasBoxes finds out which drop boxes there are, and reports whether there is anything to
+// lock: a box, or what is remembered of one.
+func (t *Tree) hasBoxes(c *challenges, state string) bool {
+	var mu sync.Mutex
+	any := false
+	sideBySide(len(c.boxes), len(c.boxes), func(i int) {
+		path := c.boxes[i].Dir
+		dir, there := isDir(t.beside.ear("dir "+path), path)
+		mu.Lock()
+		defer mu.Unlock()
+		c.dirs[path], any = dir, any || there
+	})
 	_, err := os.Lstat(state)
-	return err == nil
+	return any || err == nil
 }
 
 // guests are the challenges of a zone.

@@ -38,9 +38,9 @@ type certificates struct {
 	name    string // of the map in messages
 	gone    bool
 	store   *tlsa.Store
+	ear     *ear      // that it is read by
 	unread  error     // why certs/ cannot be read
-	last    *lastRead // of certs/; nil: nothing is kept
-	away    bool      // certs/ is in other hands: last stands
+	last    *lastRead // what stands of certs/ where it is not read; nil: nothing is kept
 
 	mu   sync.Mutex
 	made map[domain.Name]*rollovers
@@ -60,7 +60,7 @@ type rollovers struct {
 
 // scanCerts reads certs.map, and opens certs/, once per pass.
 func (t *Tree) scanCerts() {
-	c := &certificates{groups: map[domain.Name][]tlsa.Group{}, faults: map[domain.Name]diag.List{}, broken: map[string]bool{}, made: map[domain.Name]*rollovers{}, last: t.last, away: t.last != nil && t.isAway("certs")}
+	c := &certificates{groups: map[domain.Name][]tlsa.Group{}, faults: map[domain.Name]diag.List{}, broken: map[string]bool{}, made: map[domain.Name]*rollovers{}, last: t.last}
 	if t.certs != nil {
 		t.certs.close()
 	}
@@ -120,7 +120,10 @@ func (t *Tree) scanCerts() {
 		}
 	}
 	c.last.forget(named)
-	if len(c.groups) > 0 && !c.away {
+	switch {
+	case t.isAway("certs"):
+		c.unread = errAway
+	case len(c.groups) > 0:
 		c.open(t)
 	}
 }
@@ -149,18 +152,22 @@ func readTwice(read func() ([]byte, os.FileInfo, error)) ([]byte, error) {
 // look like that of a next key.
 func (c *certificates) open(t *Tree) {
 	dir := t.Config.Paths.Certs
-	if marker := t.Config.Sources["certs"].Marker; marker != "" {
-		if _, err := os.Lstat(filepath.Join(dir, marker)); err != nil {
-			c.unread = fmt.Errorf("not mounted: %s is not there", marker)
-			return
+	c.ear = t.beside.ear("dir " + dir)
+	c.store, c.unread = hear(c.ear, func() (*tlsa.Store, error) {
+		if marker := t.Config.Sources["certs"].Marker; marker != "" {
+			if _, err := os.Lstat(filepath.Join(dir, marker)); err != nil {
+				return nil, fmt.Errorf("not mounted: %s is not there", marker)
+			}
 		}
+		store, err := tlsa.OpenStore(dir)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s", dir, zone.PathlessError(err))
+		}
+		return store, nil
+	}, func(s *tlsa.Store) { s.Close() })
+	if errors.Is(c.unread, errMute) {
+		c.unread = fmt.Errorf("%s: %w", dir, errMute)
 	}
-	store, err := tlsa.OpenStore(dir)
-	if err != nil {
-		c.unread = fmt.Errorf("%s: %s", dir, zone.PathlessError(err))
-		return
-	}
-	c.store = store
 }
 
 func (c *certificates) close() {
@@ -172,22 +179,24 @@ func (c *certificates) close() {
 
 // keys reads the files of a group.
 func (c *certificates) keys(g tlsa.Group) []tlsa.Keys {
-	if c.away {
-		return c.last.keys(g)
-	}
-	if c.store != nil {
-		out := c.store.Keys(g)
-		for i := range out { // the faults name the files
-			out[i].Live.Err, out[i].Next.Err = errors.Unwrap(out[i].Live.Err), errors.Unwrap(out[i].Next.Err)
-		}
-		if c.last != nil {
+	unread := c.unread
+	if store := c.store; store != nil {
+		out, err := hear(c.ear, func() ([]tlsa.Keys, error) { return store.Keys(g), nil }, nil)
+		if err == nil {
+			for i := range out { // the faults name the files
+				out[i].Live.Err, out[i].Next.Err = errors.Unwrap(out[i].Live.Err), errors.Unwrap(out[i].Next.Err)
+			}
 			c.last.note(g, out)
+			return out
 		}
-		return out
+		unread = err
+	}
+	if c.last != nil && unheard(unread) {
+		return c.last.keys(g, unread)
 	}
 	out := make([]tlsa.Keys, len(g.Lines))
 	for i := range out {
-		out[i].Live.Err, out[i].Next.Err = c.unread, c.unread
+		out[i].Live.Err, out[i].Next.Err = unread, unread
 	}
 	return out
 }

@@ -22,7 +22,7 @@ func TestTreeFIFO(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	files := treeFS{root, func(string) bool { return false }}
+	files := treeFS{root: root, private: func(string) bool { return false }}
 	for _, name := range []string{"fifo", filepath.Join(dir, "fifo")} {
 		done := make(chan error, 1)
 		go func() { _, err := zone.ReadFile(files, name); done <- err }()

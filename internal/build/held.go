@@ -119,7 +119,11 @@ func (t *Tree) hostSources(z *config.Zone) *sources {
 		return &sources{absent: true}
 	case t.held, looked, k != nil && t.same(k):
 	default:
+		deaf := t.files.ear.deaf()
 		fresh := t.readWhole(z, k)
+		if fresh != nil && fresh.faults.HasErrors() && t.files.ear.deaf() != deaf {
+			fresh = nil // it does not answer
+		}
 		switch {
 		case fresh == nil && k == nil:
 			return &sources{absent: true}
@@ -146,14 +150,14 @@ const wholeTries = 3
 func (t *Tree) readWhole(z *config.Zone, kept *sources) *sources {
 	was := t.readHost(z, kept)
 	for range wholeTries {
-		if t.moving != nil && t.moving() {
+		if t.isMoving() {
 			return nil
 		}
 		if t.same(was) {
 			return was
 		}
 		again := t.readHost(z, was)
-		if was.faults.HasErrors() && faultDigest(again.faults) == faultDigest(was.faults) && (t.moving == nil || !t.moving()) {
+		if was.faults.HasErrors() && faultDigest(again.faults) == faultDigest(was.faults) && !t.isMoving() {
 			return again // it is the author's fault, not one of the moment
 		}
 		was = again

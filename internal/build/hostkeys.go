@@ -19,19 +19,23 @@ import (
 	"zonebuild/zone"
 )
 
-// scanHostKeys reads sshfp/ once per pass. While it is in other hands, what was read
-// last stands, or, if nothing was, what is published.
+// scanHostKeys reads sshfp/ once per pass. While it is in other hands, or does not answer,
+// what was read last stands, or, if nothing was, what is published.
 func (t *Tree) scanHostKeys() {
-	if t.isAway("sshfp") {
-		if t.hostKeys == nil {
-			t.hostKeys = &sshfp.Set{Unread: errAway.Error()}
-		}
-		return
-	}
-	t.hostKeys = sshfp.Scan(sshfp.Options{
+	o := sshfp.Options{
 		Dir: t.Config.Paths.SSHFP, SHA1: t.Config.SSHFP.SHA1, TTL: uint32(t.Config.SSHFP.TTL / time.Second),
 		Marker: t.Config.Sources["sshfp"].Marker,
-	}, t.zoneOf)
+	}
+	set, err := (*sshfp.Set)(nil), errAway
+	if !t.isAway("sshfp") {
+		set, err = hear(t.beside.ear("dir "+o.Dir), func() (*sshfp.Set, error) { return sshfp.Scan(o, t.zoneOf), nil }, nil)
+	}
+	switch {
+	case err == nil:
+		t.hostKeys = set
+	case t.hostKeys == nil:
+		t.hostKeys = sshfp.Unread(o, err)
+	}
 }
 
 // hostKeyGuests are the SSHFP records of a zone: those of its files, and, where a

@@ -121,19 +121,27 @@ func (t *Tree) newPass(ctx context.Context, o Options) *pass {
 // Errors: a zone that is not in the tree, and directories that cannot be made.
 func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	report := Report{Zones: []Result{}}
+	listing := o.Beside.does("list %s and what is published", t.Config.Paths.Keys)
 	listed := aside(t.refresh)
 	zones, err := t.choose(o.Zones)
 	report.Zones = slices.Grow(report.Zones, len(zones))
 	if unlisted := listed(); err == nil {
 		err = unlisted
 	}
+	listing()
 	if err != nil {
 		return report, err
 	}
 	t.held, t.moving, t.away = o.Held, o.Moving, o.Away
 	defer t.rest()
+	t.listen(o.Beside)
+	over := o.Beside.listen()
+	defer func() { over(namesOf(zones)) }()
 	if !o.DryRun {
-		if err := t.makeDirs(); err != nil {
+		made := o.Beside.does("make %s and %s", t.Config.Paths.Signed, t.Config.Paths.State)
+		err := t.makeDirs()
+		made()
+		if err != nil {
 			return report, err
 		}
 	}
@@ -153,13 +161,13 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 		p.takeTurns(zones)
 	}
 	p.findHush()
-	for len(zones) > 0 && ctx.Err() == nil {
-		n := min(batchZones, len(zones))
-		for _, r := range p.batch(zones[:n]) {
+	for rest := zones; len(rest) > 0 && ctx.Err() == nil; {
+		n := min(batchZones, len(rest))
+		for _, r := range p.batch(rest[:n]) {
 			report.Zones = append(report.Zones, r)
 			report.Code = cli.Worst(report.Code, r.Code)
 		}
-		zones = zones[n:]
+		rest = rest[n:]
 	}
 	if !o.DryRun {
 		if err := t.report(report.Zones, o.Now); err != nil {
@@ -274,6 +282,7 @@ func (p *pass) finishAll(jobs []*job) {
 // start locks a zone and loads its state.
 func (p *pass) start(z *config.Zone) *job {
 	j := &job{z: z, now: p.o.Now, state: &State{}, res: Result{Zone: z.Name, Orphan: p.tree.Config.Find(z.Name) == nil}}
+	defer p.o.Beside.does("read the state of %s", z.Name)()
 	if !p.o.DryRun {
 		lock, err := p.lock(z.Name)
 		if err != nil {
@@ -351,6 +360,7 @@ func (p *pass) finish(j *job) {
 		}
 		return
 	}
+	defer p.o.Beside.does("save the state of %s", j.z.Name)()
 	p.alarms(j)
 	p.findOldest(j)
 	if err := p.tree.saveState(j.z.Name, j.state); err != nil {

@@ -46,10 +46,15 @@ type sources struct {
 type treeFS struct {
 	root    *os.Root
 	private func(path string) bool // what no fragment may be or include: a fault could quote a secret
+	ear     *ear                   // that it is read by
 }
 
 // Open opens a file for reading.
 func (t treeFS) Open(name string) (fs.File, error) {
+	return hearFile(t.ear, func() (fs.File, error) { return t.open(name) })
+}
+
+func (t treeFS) open(name string) (fs.File, error) {
 	if filepath.IsAbs(name) {
 		f, _, err := durable.Open(name, 0)
 		return f, err
@@ -151,8 +156,11 @@ func (t *Tree) compileSources(z *config.Zone, src *sources) (*zone.Zone, diag.Li
 func (t *Tree) rulesOf(p *config.Policy) zone.Rules {
 	r := zone.Rules{MaxTTL: uint32(p.MaxTTL / time.Second)}
 	r.DNS01 = slices.ContainsFunc(t.Config.DropBoxes, func(b config.DropBox) bool {
-		info, err := os.Stat(b.Path)
-		return err == nil && info.IsDir()
+		if t.challenges != nil {
+			return t.challenges.dirs[b.Path]
+		}
+		dir, _ := isDir(nil, b.Path)
+		return dir
 	})
 	if p.Sign != config.SignFalse {
 		r.Refresh = uint32(p.Refresh / time.Second)
@@ -229,6 +237,9 @@ func (t *Tree) peek(name string, buf []byte) ([]byte, error) {
 // be opened is read by its name, which tells why.
 func (t *Tree) openSources(zones []*config.Zone) {
 	t.sourceDirs = map[string]*os.File{}
+	if t.kept != nil {
+		return // nobody peeks
+	}
 	for _, z := range zones {
 		for k := range 1 + len(z.Primary) {
 			name := z.SOA
@@ -295,7 +306,8 @@ func (t *Tree) notMounted() error {
 		if !filepath.IsAbs(dir) {
 			dir = filepath.Join(t.Config.Tree, dir)
 		}
-		if _, err := os.Lstat(filepath.Join(dir, s.Marker)); err != nil {
+		_, err := hear(t.files.ear, func() (fs.FileInfo, error) { return os.Lstat(filepath.Join(dir, s.Marker)) }, nil)
+		if err != nil && !errors.Is(err, errMute) { // of one that does not answer, what is kept stands
 			missing = append(missing, fmt.Sprintf("%s: no %s", name, s.Marker))
 		}
 	}

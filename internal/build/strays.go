@@ -32,11 +32,12 @@ func (t *Tree) strayFaults(ctx context.Context, keep bool) (faults diag.List, ne
 	if err := durable.MkdirAll(dir, 0o755); err != nil {
 		return faults, true, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	lock, err := durable.LockWait(ctx, filepath.Join(dir, "lock"))
+	lock, err := t.lockScan(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
 		return faults, true, fmt.Errorf("lock what was told of the sources: %w", err)
+	}
+	if lock == nil {
+		return faults, false, nil // somebody else tells of them
 	}
 	defer lock.Unlock()
 	b, err := json.MarshalIndent(is, "", "  ")

@@ -47,6 +47,7 @@ type Tree struct {
 	last   *lastRead                // what they held when they were read last; nil = nothing is kept
 	moving func() bool              // whether they have come into other hands since it began; nil = nobody knows
 
+	beside  *Beside  // of the pass; nil = whatever hangs is waited for
 	passes  int      // so many were begun
 	holding *holding // published zones; nil = none is kept
 
@@ -67,7 +68,7 @@ func Open(dir string) (*Tree, diag.List, error) {
 	}
 	t := &Tree{Config: cfg, root: root}
 	t.Extras = []Extra{t.guests, t.hostKeyGuests, t.certGuests}
-	t.files = treeFS{root, t.private}
+	t.files = treeFS{root: root, private: t.private}
 	if err := t.refresh(); err != nil {
 		root.Close()
 		return nil, faults, err

@@ -62,6 +62,7 @@ type Daemon struct {
 	stopPages func()
 	serving   bool
 	beside    build.Beside
+	opening   *opening // one that nobody waits for any more
 	woken     woken
 	words     chan func() // of say
 	telling   sync.WaitGroup
@@ -156,7 +157,7 @@ func (d *Daemon) closeLock() {
 
 // load reads the configuration and makes the setup of the loop.
 func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
-	tree, faults, err := build.Open(d.Dir)
+	tree, faults, err := d.openTree(ctx)
 	if d.Faults != nil && !slices.EqualFunc(faults, d.faults, func(a, b diag.Diagnostic) bool { return a.String() == b.String() }) {
 		d.Faults(faults)
 	}

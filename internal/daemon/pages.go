@@ -64,9 +64,11 @@ func (d *Daemon) healthz(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "the loop does not turn", http.StatusServiceUnavailable)
 		return
 	}
-	if message, stands := d.alarms.find(watch.AlarmPass); stands {
-		http.Error(w, message, http.StatusServiceUnavailable)
-		return
+	for _, code := range []string{watch.AlarmPass, watch.AlarmBuild} {
+		if message, stands := d.alarms.find(code); stands {
+			http.Error(w, message, http.StatusServiceUnavailable)
+			return
+		}
 	}
 	fmt.Fprintln(w, "ok")
 }

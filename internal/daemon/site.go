@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zonebuild/internal/build"
@@ -22,15 +23,16 @@ import (
 // site is one configuration of the tree at work.
 type site struct {
 	*Daemon
-	tree    *build.Tree
-	server  *timed
-	eyes    *watch.Eyes
-	list    []watch.Source
-	began   time.Time
-	waiting bool                 // it was said; of Build alone
-	gone    chan struct{}        // closed when it is no longer at work
-	known   map[domain.Name]bool // zones that there are, also those that left the tree
-	busy    map[domain.Name]bool // zones that another process had at the last pass; of Build alone
+	tree     *build.Tree
+	server   *timed
+	eyes     *watch.Eyes
+	list     []watch.Source
+	began    time.Time
+	waiting  bool                 // it was said; of Build alone
+	gone     chan struct{}        // closed when it is no longer at work
+	known    map[domain.Name]bool // zones that there are, also those that left the tree
+	building atomic.Bool
+	busy     map[domain.Name]bool // zones that another process had at the last pass; of Build alone
 
 	mu     sync.Mutex
 	index  map[string][]domain.Name // zones by the path of a file of soa/ or primary/ that they are made of
@@ -134,11 +136,13 @@ func (s *site) noteSources(apex domain.Name, included []string) error {
 func (s *site) setup() *watch.Setup {
 	return &watch.Setup{
 		Sources: append(slices.Clone(s.list), s.ownSources()...), Checkouts: s.checkouts(), Builder: s,
-		Config: checkoutTree, Hints: s.hints(), Look: s.look, Concerns: s.concerns, Outdated: s.outdated,
+		Config: checkoutTree, Hints: s.hints(), Look: s.look, Concerns: s.concerns, Outdated: s.outdated, Hangs: s.beside.Hangs,
 		Close: func() {
 			close(s.gone)
 			s.eyes.Close()
-			s.tree.Close()
+			if !s.building.Load() { // else a pass hangs that nobody waits for, and the program ends
+				s.tree.Close()
+			}
 		},
 	}
 }
@@ -162,6 +166,8 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	s.mu.Lock()
 	doubt := slices.Collect(maps.Keys(s.doubt))
 	s.mu.Unlock()
+	s.building.Store(true)
+	defer s.building.Store(false)
 	begun, wasAhead := s.believed()
 	revision := s.askRevisions(r)
 	report, err := s.tree.Build(ctx, build.Options{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"zonebuild/internal/domain"
@@ -24,19 +25,24 @@ type checkout struct {
 	revision string
 	next     time.Time            // update
 	zones    map[domain.Name]bool // built while it was held
+	late     atomic.Int32         // questions about its lock that nobody waits for any more
 }
 
 // hold is why nothing of a checkout counts at an instant: a lock file, or changes that
-// no update made. The zero hold is none.
+// no update made, or a disk that does not answer. The zero hold is none.
 type hold struct {
 	lock string
 	dirt error
+	mute bool
 }
 
-func (h hold) free() bool { return h.lock == "" && h.dirt == nil }
+func (h hold) free() bool { return h.lock == "" && h.dirt == nil && !h.mute }
 
 func (h hold) why() string {
-	if h.lock == "" && h.dirt != nil {
+	switch {
+	case h.mute:
+		return ErrMute.Error()
+	case h.lock == "" && h.dirt != nil:
 		return h.dirt.Error()
 	}
 	return h.lock
@@ -70,6 +76,44 @@ func (c *checkout) asks(ctx context.Context) func() hold {
 			h.dirt = clean(ctx)
 		}
 		return h
+	}
+}
+
+// asksSoon is asks for what a build or a reload waits for: a disk that does not answer
+// soon holds the checkout. The looks find out when it does.
+func (c *checkout) asksSoon(ctx context.Context) func() hold {
+	ask := c.asks(ctx)
+	if c == nil || c.Locked == nil {
+		return ask
+	}
+	late, locked := &c.late, c.Locked
+	return func() hold {
+		if late.Load() > 0 {
+			return hold{mute: true}
+		}
+		const done, givenUp = 1, 2
+		var state atomic.Int32
+		answer := make(chan struct{})
+		go func() {
+			locked()
+			close(answer)
+			if !state.CompareAndSwap(0, done) {
+				late.Add(-1)
+			}
+		}()
+		timer := time.NewTimer(askWait)
+		defer timer.Stop()
+		select {
+		case <-answer:
+			return ask()
+		case <-timer.C:
+		}
+		late.Add(1)
+		if !state.CompareAndSwap(0, givenUp) {
+			late.Add(-1)
+			return ask()
+		}
+		return hold{mute: true}
 	}
 }
 
@@ -133,7 +177,7 @@ func (r *run) hurry(c *checkout, now time.Time) time.Time {
 	if r.asked.IsZero() || !r.reload || c.Name != r.setup.Config || c.ended {
 		return next
 	}
-	if end := r.asked.Add(fetchLast); now.Before(end) {
+	if end := r.reloadAt.Add(fetchLast); now.Before(end) { // one that is tried again may be later than it was asked for
 		return earlier(next, end)
 	}
 	r.Log.Warn("the update is ended for the reload", "source", c.Name)

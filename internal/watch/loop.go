@@ -27,6 +27,11 @@ const (
 	fetchLast  = 3 * time.Second  // for a running update, at the end and before a reload
 	updateLong = 2 * time.Minute  // for an update, until an alarm
 	stopLast   = 10 * time.Second // after it was told to stop
+	askWait    = 5 * time.Second  // for the answer whether a checkout is locked, before a build
+	hangWait   = time.Minute      // for what takes a build no time, until an alarm
+	stopHangs  = 10 * time.Second // likewise, until the end does not wait for it
+	hangLast   = 3 * time.Second  // for looks, and for a build that hangs, after they were told to stop
+	laterLoad  = 10 * time.Second // until a configuration that does not answer is loaded again
 )
 
 // Loop decides when to build which zones. Run may be called once.
@@ -186,7 +191,11 @@ func (r *run) turn() time.Duration {
 	if r.idle() && r.settled(now) {
 		next = earlier(next, now.Add(r.schedule.wait(now, wall, beat)))
 	}
-	r.alarmf(AlarmBuild, "", !r.building.IsZero() && now.Sub(r.building) >= buildWait, "a build runs for more than %s", buildWait)
+	if what := r.hangs(hangWait); what != "" {
+		r.alarmf(AlarmBuild, "", true, "a build hangs: to %s takes more than %s", what, hangWait)
+	} else {
+		r.alarmf(AlarmBuild, "", !r.building.IsZero() && now.Sub(r.building) >= buildWait, "a build runs for more than %s", buildWait)
+	}
 	r.beat(now)
 	return max(next.Sub(now), 0)
 }
@@ -220,7 +229,7 @@ func (r *run) startJob(now, wall time.Time) {
 	config := r.checkouts[r.setup.Config]
 	if r.reload && reached(r.reloadAt, now) && (config == nil || !config.updating) {
 		r.reload, r.loading = false, true
-		ask := config.asks(r.work)
+		ask := config.asksSoon(r.work)
 		r.start(func() func() { return r.loadSetup(ask) })
 		return
 	}
@@ -260,7 +269,11 @@ func (r *run) loadSetup(ask func() hold) func() {
 	setup, err := r.Load(r.work)
 	return func() {
 		r.loading, r.waits = false, ""
-		if !r.reload { // else somebody asked again meanwhile
+		switch {
+		case r.reload: // somebody asked again meanwhile
+		case errors.Is(err, ErrMute):
+			r.reload, r.reloadAt = true, time.Now().Add(laterLoad)
+		default:
 			r.asked = time.Time{}
 		}
 		r.alarmf(AlarmReload, "", err != nil, "load the configuration: %v", err)
@@ -273,7 +286,7 @@ func (r *run) loadSetup(ask func() hold) func() {
 // startBuild builds zones. Sources that are in somebody's hands just then are
 // held: zones built meanwhile are built again with what they hold afterwards.
 func (r *run) startBuild(zones []domain.Name) {
-	moves := &moving{asks: map[string]func() string{}, locks: map[string]string{}}
+	moves, holds := &moving{asks: map[string]func() string{}, locks: map[string]string{}}, map[string]hold{}
 	request := Request{Zones: zones, Revisions: map[string]string{}, Moving: moves.ask}
 	asks := map[string]func() hold{}
 	for _, name := range slices.Sorted(maps.Keys(r.checkouts)) {
@@ -284,7 +297,7 @@ func (r *run) startBuild(zones []domain.Name) {
 		if c.held() {
 			request.Held = append(request.Held, name)
 		} else {
-			asks[name] = c.asks(r.work)
+			asks[name] = c.asksSoon(r.work)
 			moves.asks[name] = c.Locked
 		}
 	}
@@ -292,8 +305,8 @@ func (r *run) startBuild(zones []domain.Name) {
 	r.start(func() func() {
 		for name, ask := range asks {
 			if h := ask(); !h.free() {
-				if h.lock != "" {
-					moves.locks[name] = h.lock
+				if h.lock != "" || h.mute {
+					holds[name] = h
 				}
 				request.Held = append(request.Held, name)
 			}
@@ -301,12 +314,14 @@ func (r *run) startBuild(zones []domain.Name) {
 		slices.Sort(request.Held)
 		r.Log.Debug("build", "zones", len(zones), "held", request.Held)
 		results, err := setup.Builder.Build(r.work, request)
-		return func() { r.built(request, results, moves.locks, err) }
+		moves.found(holds)
+		return func() { r.built(request, results, holds, err) }
 	})
 }
 
-// built takes the results, and the locks that stood when it began or came meanwhile.
-func (r *run) built(request Request, results []Result, locks map[string]string, err error) {
+// built takes the results, and why checkouts were held when it began or came to be
+// meanwhile.
+func (r *run) built(request Request, results []Result, holds map[string]hold, err error) {
 	r.building = time.Time{}
 	now, wall := time.Now(), r.wall()
 	if !errors.Is(err, context.Canceled) {
@@ -330,13 +345,13 @@ func (r *run) built(request Request, results []Result, locks map[string]string, 
 			c.missed(request.Zones)
 		}
 	}
-	for name, lock := range locks {
+	for name, h := range holds {
 		c := r.checkouts[name]
 		if c == nil {
 			continue
 		}
 		c.missed(request.Zones)
-		r.holdSeen(c, hold{lock: lock}, now)
+		r.holdSeen(c, h, now)
 		for _, s := range r.sources { // which find out when it is gone
 			if s.checkout == c {
 				s.quiet.note(now)
@@ -362,9 +377,19 @@ func (r *run) source(name string) *source {
 	return nil
 }
 
-// stop waits for what runs: a look is told to stop at once, the others get time.
+// hangs says what the running build does for so long though it takes no time; "" = that
+// is not known of anything.
+func (r *run) hangs(least time.Duration) string {
+	if r.building.IsZero() || r.setup.Hangs == nil {
+		return ""
+	}
+	return r.setup.Hangs(least)
+}
+
+// stop waits for what runs: a look is told to stop at once, and so is a build that
+// hangs; the others get time.
 func (r *run) stop(timer *time.Timer) error {
-	end, told := time.Now().Add(stopGrace), false
+	end, told, hung := time.Now().Add(stopGrace), false, ""
 	patience := time.Now().Add(fetchLast + stopLast) // with updates
 	defer time.AfterFunc(fetchLast, r.endFetch).Stop()
 	for {
@@ -373,16 +398,25 @@ func (r *run) stop(timer *time.Timer) error {
 		switch {
 		case !busy && r.looking == 0:
 			return nil
+		case !told && hung == "" && r.hangs(stopHangs) != "":
+			hung = r.hangs(stopHangs)
+			end = now
+			continue
 		case !told && (!busy || reached(end, now)):
 			r.cancel()
 			end, told = now.Add(stopLast), true
+			if hung != "" || !busy {
+				end = now.Add(hangLast)
+			}
+		case told && reached(end, now) && hung != "" && !r.idle():
+			return fmt.Errorf("stop: the running build hangs: it does not come to an end to %s", hung)
 		case told && reached(end, now) && !r.idle():
 			return errors.New("stop: the running build does not end")
 		case told && reached(end, now):
 			return nil // a look or an update that hangs holds nothing that matters
 		}
 		r.beat(now)
-		wait := min(beat, end.Sub(now))
+		wait := min(beat, end.Sub(now), time.Second)
 		if now.Before(patience) {
 			wait = min(wait, patience.Sub(now))
 		}

@@ -12,6 +12,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -120,6 +121,15 @@ func (m *moving) ask(name string) bool {
 	return m.locks[name] != ""
 }
 
+// found adds the locks that came during the build.
+func (m *moving) found(holds map[string]hold) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, lock := range m.locks {
+		holds[name] = hold{lock: lock}
+	}
+}
+
 // Result is what became of a zone.
 type Result struct {
 	Zone    domain.Name
@@ -175,6 +185,10 @@ type Setup struct {
 	Hints     <-chan string // names of sources in which something may have changed; nil = none
 	Close     func()        // called when the setup is no longer used, a look may still run; nil = nothing to do
 
+	// Hangs says what the running build does for so long, of what takes no time unless a
+	// disk is gone; "" = nothing; nil = nobody knows. It is asked by the loop.
+	Hangs func(least time.Duration) string
+
 	// Look is called for one source at most once at a time, but for several
 	// sources at once. full: everything is read again, whatever its times are.
 	Look func(ctx context.Context, source string, full bool) Sight
@@ -187,12 +201,16 @@ type Setup struct {
 	Concerns func(Change) Effect
 }
 
+// ErrMute is why a setup cannot be loaded that lies where nothing answers, possibly
+// wrapped: it is tried again soon.
+var ErrMute = errors.New("it does not answer: is its mount dead?")
+
 // Codes of an Alarm.
 const (
 	AlarmLocked = "source-locked" // a lock of a version control system stands for long
 	AlarmUpdate = "source-update" // an update failed, or somebody else changed what it left
 	AlarmStuck  = "source-stuck"  // a look does not come back
-	AlarmBuild  = "build-stuck"   // a build does not come back
+	AlarmBuild  = "build-stuck"   // a build does not come back, or hangs
 	AlarmReload = "reload-failed" // the new configuration is not taken
 	AlarmPass   = "pass-failed"   // builds fail as a whole
 )

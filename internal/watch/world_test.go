@@ -44,6 +44,7 @@ type world struct {
 	build  func(context.Context, Request) ([]Result, error)
 	onLook func(source string)
 	onLoad func() // under the lock
+	hung   string // what the build does for longer than anybody asks
 
 	outdated func() bool
 	log      strings.Builder
@@ -60,6 +61,12 @@ func (w *world) logged(text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Contains(w.log.String(), text)
+}
+
+func (w *world) hangs(time.Duration) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hung
 }
 
 type seen struct {
@@ -132,7 +139,7 @@ func (w *world) load(context.Context) (*Setup, error) {
 	}
 	return &Setup{
 		Sources: slices.Clone(w.sources), Checkouts: slices.Clone(w.checkouts), Builder: w, Hints: w.hints,
-		Look: w.look, Concerns: w.concerns, Config: w.config, Outdated: w.outdated,
+		Look: w.look, Concerns: w.concerns, Config: w.config, Outdated: w.outdated, Hangs: w.hangs,
 		Close: func() { w.mu.Lock(); w.closed++; w.mu.Unlock() },
 	}, nil
 }
