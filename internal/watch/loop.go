@@ -105,7 +105,7 @@ type run struct {
 	sources   []*source
 	checkouts map[string]*checkout
 	schedule  schedule
-	left      map[string]File // what the builder wrote, by path
+	left      map[string]leftFile // what the builder wrote, by path
 
 	work     context.Context // of all that is started; it outlives the loop's
 	cancel   context.CancelFunc
@@ -127,6 +127,12 @@ type run struct {
 	failed   int       // builds in a row, as a whole
 	ticked   struct{ now, wall time.Time }
 	raised   map[alarmKey]string // what was told
+}
+
+// leftFile is a file as a build left it.
+type leftFile struct {
+	File
+	told time.Time // when the build had ended
 }
 
 type alarmKey struct{ code, subject string }
@@ -156,7 +162,7 @@ func (r *run) use(setup *Setup) {
 	}
 	r.setup = setup
 	r.checkouts = newCheckouts(setup.Checkouts, r.checkouts)
-	r.sources, r.left = nil, map[string]File{}
+	r.sources, r.left = nil, map[string]leftFile{}
 	for i := range setup.Sources {
 		r.sources = append(r.sources, newSource(&setup.Sources[i], r.checkouts))
 	}
@@ -336,7 +342,7 @@ func (r *run) built(request Request, results []Result, holds map[string]hold, er
 	}
 	for _, res := range results {
 		for _, f := range res.Left {
-			r.left[f.Path] = f
+			r.left[f.Path] = leftFile{f, now}
 		}
 	}
 	r.schedule.settle(request.Zones, results, now, wall)

@@ -411,6 +411,31 @@ func TestLoopOutput(t *testing.T) {
 		w.hints <- "signed"
 		w.touch("primary/z000.test")
 		same(t, "its own, half way", w.after(time.Minute), "50ms z000")
+
+		// One that ends behind a build may have seen what an earlier one wrote.
+		own, looks := File{Path: "signed/z000.test", MTime: 1 << 20}, 0
+		w.set(func() {
+			w.onLook = func(source string) {
+				if source != "signed" {
+					return
+				}
+				if looks++; looks == 1 {
+					time.Sleep(time.Second)
+				} else if looks == 2 {
+					w.set(func() { w.news["signed"] = append(w.news["signed"], Change{Source: "signed", File: own}) })
+				}
+			}
+			w.build = func(_ context.Context, r Request) ([]Result, error) {
+				time.Sleep(100 * time.Millisecond)
+				out := w.results(r, Done)
+				out[0].Left = []File{own}
+				return out, nil
+			}
+		})
+		w.change("signed/z000.test")
+		w.hints <- "signed"
+		w.touch("primary/z000.test")
+		same(t, "its own, of before", w.after(time.Minute), "50ms z000")
 		w.set(func() {
 			w.onLook = nil
 			w.build = func(_ context.Context, r Request) ([]Result, error) { return w.results(r, Done), nil }

@@ -116,7 +116,8 @@ type look struct {
 func (r *run) saw(s *source, why look, sight Sight, h hold) {
 	now := time.Now()
 	// Looking takes a fifth of the time at most, whatever goes on there.
-	s.rest = now.Add(min(lookRest*now.Sub(s.looked), s.interval()))
+	began := s.looked
+	s.rest = now.Add(min(lookRest*now.Sub(began), s.interval()))
 	s.looked = time.Time{}
 	for _, c := range sight.Changes {
 		s.pending[c.Path] = c
@@ -151,17 +152,24 @@ func (r *run) saw(s *source, why look, sight Sight, h hold) {
 		s.quiet.note(now)
 		return
 	}
-	r.accept(s, now)
+	r.accept(s, began, now)
 }
 
-// accept has the zones built that the changes of a source concern.
-func (r *run) accept(s *source, now time.Time) {
+// accept has the zones built that the changes of a source concern, as the look found them
+// that began then.
+func (r *run) accept(s *source, began, now time.Time) {
 	s.quiet.first = s.quiet.last // what came during the look is a new burst
 	var zones []domain.Name
 	all, news := false, 0
-	for _, c := range s.pending {
-		if c.Kind != Vanished && r.left[c.Path] == c.File {
-			continue // the builder's own
+	for path, c := range s.pending {
+		left := r.left[path]
+		own := c.Kind != Vanished && left.File == c.File
+		if !own && left.told.After(began) { // it may have been seen before that build: the next look tells
+			s.quiet.note(now)
+			continue
+		}
+		if delete(s.pending, path); own {
+			continue
 		}
 		e := r.setup.Concerns(c)
 		if e.Reload {
@@ -171,7 +179,6 @@ func (r *run) accept(s *source, now time.Time) {
 		zones = append(zones, e.Zones...)
 		news++
 	}
-	clear(s.pending)
 	if news == 0 {
 		return
 	}
