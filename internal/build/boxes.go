@@ -176,14 +176,19 @@ func (c *challenges) findFull(t *Tree) {
 }
 
 // report writes for each box what was refused of it. What zones that were not
-// compiled in this pass refused before still holds.
+// compiled in this pass refused before still holds. A report that does not answer is
+// passed over: what is refused of files is told when it does.
 func (t *Tree) report(results []Result, now time.Time) error {
 	for i := range t.challenges.boxes {
 		b := &t.challenges.boxes[i]
 		if b.Report == "" {
 			continue
 		}
-		old, _ := os.ReadFile(b.Report)
+		e := t.beside.ear("file " + b.Report)
+		old, err := hear(e, func() ([]byte, error) { return readReport(b.Report), nil }, nil)
+		if err != nil {
+			continue
+		}
 		was := dnsextra.ParseReport(old)
 		is := dnsextra.Report{Time: was.Time, Refused: t.refused(b.Dir, was, results)}
 		if was.Refused != nil && slices.Equal(is.Refused, was.Refused) {
@@ -194,11 +199,22 @@ func (t *Tree) report(results []Result, now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("encode a report: %w", err)
 		}
-		if err := durable.WriteFile(b.Report, append(text, '\n'), durable.Options{Mode: 0o644}); err != nil {
+		_, err = hear(e, func() (any, error) {
+			return nil, durable.WriteFile(b.Report, append(text, '\n'), durable.Options{Mode: 0o644})
+		}, nil)
+		if err != nil && !errors.Is(err, errMute) {
 			return fmt.Errorf("report to the drop box: %w", err)
 		}
 	}
 	return nil
+}
+
+func readReport(path string) []byte {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil // it is written anew
+	}
+	return b
 }
 
 func (t *Tree) refused(box string, was dnsextra.Report, results []Result) []dnsextra.Refused {

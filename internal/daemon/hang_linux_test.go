@@ -16,12 +16,13 @@ func TestDeadMounts(t *testing.T) {
 	if !lab.InNamespace(t) {
 		return
 	}
-	for _, dir := range []string{"boxb", "sshfp", "certs", "primary", "soa"} {
+	for _, dir := range []string{"boxb", "report", "sshfp", "certs", "primary", "soa"} {
 		t.Run(dir, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, false)
-			s.write("zonebuild.toml", "resolver = [\"127.0.0.1@9\"]\n[[drop-box]]\npath = \"dnsextra\"\n[[drop-box]]\npath = \"boxb\"\n[source.certs]\nmarker = \".mounted\"\n")
+			s.write("zonebuild.toml", "resolver = [\"127.0.0.1@9\"]\n[[drop-box]]\npath = \"dnsextra\"\n[[drop-box]]\npath = \"boxb\"\nreport = \"report/boxb.json\"\n[source.certs]\nmarker = \".mounted\"\n")
 			s.write("boxb/.keep", "")
+			s.write("report/.keep", "")
 			s.write("sshfp/.keep", "")
 			s.write("certs/.mounted", "")
 			s.write("certs.map", "mail.pem www.example.org 25\n")
@@ -32,7 +33,7 @@ func TestDeadMounts(t *testing.T) {
 			s.until("a challenge is published", s.published(goodValue))
 			s.drop("second.", goodValue)
 			s.until("another one is", s.published("_acme-challenge.second.example.org."))
-			if dir == "boxb" || dir == "sshfp" || dir == "certs" {
+			if dir != "primary" && dir != "soa" {
 				s.write("primary/example.org", "ns1 A 192.0.2.53\nwww A 192.0.2.80\nother A 192.0.2.81\n")
 				s.until("what is written elsewhere is published", s.published("192.0.2.81"))
 			}
