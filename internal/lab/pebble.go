@@ -34,6 +34,7 @@ type CA struct {
 	t       testing.TB
 	work    string
 	addr    string
+	manage  string // where the management door of another program is
 	pool    *x509.CertPool
 	process *process     // of another program, or
 	server  *http.Server // of this one
@@ -45,29 +46,41 @@ type CA struct {
 // dns (HOST:PORT) and nowhere else, and rejects no nonce at random.
 func Pebble(t testing.TB, dns string) *CA {
 	t.Helper()
+	return DebianPebble(t, dns, PebbleOptions{})
+}
+
+// DebianPebble is Pebble with options, of which it knows Nonces, EAB, Alternates and
+// Reuse. Renewal information (RFC 9773), alreadyReplaced and profiles are younger.
+func DebianPebble(t testing.TB, dns string, o PebbleOptions) *CA {
+	t.Helper()
 	Need(t, "pebble", "env")
+	if len(o.Profiles) > 0 || o.RetryAfter > 0 {
+		t.Fatal("start pebble: that of Debian has no such option")
+	}
 	c := &CA{t: t, work: shortDir(t), pool: x509.NewCertPool()}
 	t.Cleanup(c.Stop)
 	c.certificate()
 	c.process = startAgain(t, c.path("log"), func() (*process, error) {
 		c.addr = net.JoinHostPort("127.0.0.1", fmt.Sprint(FreePort(t)))
+		c.manage = net.JoinHostPort("127.0.0.1", fmt.Sprint(FreePort(t)))
 		config, err := json.Marshal(map[string]any{"pebble": map[string]any{
-			"listenAddress": c.addr, "managementListenAddress": net.JoinHostPort("127.0.0.1", fmt.Sprint(FreePort(t))),
+			"listenAddress": c.addr, "managementListenAddress": c.manage,
 			"certificate": c.path("cert.pem"), "privateKey": c.path("key.pem"), "httpPort": 5002, "tlsPort": 5001,
+			"externalAccountBindingRequired": len(o.EAB) > 0, "externalAccountMACKeys": o.EAB,
 		}})
 		if err != nil {
 			return nil, err
 		}
 		writeFile(t, c.path("config.json"), string(config))
 		return start("env", c.path("log"), []string{
-			"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0",
+			"PEBBLE_VA_NOSLEEP=1", fmt.Sprint("PEBBLE_WFE_NONCEREJECT=", o.Nonces), fmt.Sprint("PEBBLE_AUTHZREUSE=", o.Reuse), fmt.Sprint("PEBBLE_ALTERNATE_ROOTS=", o.Alternates),
 			"pebble", "-config", c.path("config.json"), "-dnsserver", dns,
-		}, []listener{{"tcp", c.addr}}, c.ready)
+		}, []listener{{"tcp", c.addr}, {"tcp", c.manage}}, c.ready)
 	})
 	return c
 }
 
-// PebbleOptions say how a NewPebble is set up.
+// PebbleOptions say how a Pebble is set up.
 type PebbleOptions struct {
 	Nonces     int               // per cent of nonces that are rejected at random
 	Profiles   map[string]uint64 // the seconds that their certificates are valid; none: one, "default"
@@ -144,18 +157,31 @@ func inEnvironment[T any](t testing.TB, set map[string]string, do func() T) T {
 	return do()
 }
 
-// Manage uses the management door of a NewPebble.
+// Manage uses the management door.
 func (c *CA) Manage(method, path, body string) (status int, answer string) {
 	c.t.Helper()
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	r.Header.Set("User-Agent", "test")
-	c.admin.ServeHTTP(w, r)
-	text, err := io.ReadAll(w.Result().Body)
+	var r *http.Response
+	if c.admin != nil {
+		w := httptest.NewRecorder()
+		q := httptest.NewRequest(method, path, strings.NewReader(body))
+		q.Header.Set("User-Agent", "test")
+		c.admin.ServeHTTP(w, q)
+		r = w.Result()
+	} else {
+		q, err := http.NewRequest(method, "https://"+c.manage+path, strings.NewReader(body))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if r, err = c.client().Do(q); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return w.Code, string(text)
+	return r.StatusCode, string(text)
 }
 
 // Directory is the URL that clients are given.
@@ -187,9 +213,12 @@ func (c *CA) Stop() {
 
 func (c *CA) path(name string) string { return filepath.Join(c.work, name) }
 
+func (c *CA) client() *http.Client {
+	return &http.Client{Timeout: queryTimeout, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.pool}, DisableKeepAlives: true}}
+}
+
 func (c *CA) ready() error {
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.pool}, DisableKeepAlives: true}}
-	r, err := client.Get(c.Directory())
+	r, err := c.client().Get(c.Directory())
 	if err != nil {
 		return err
 	}
