@@ -256,6 +256,9 @@ func (s *session) tree(c *ucli.Context) (*build.Tree, error) {
 	if t == nil {
 		return nil, cli.Exit(cli.ExitRejected)
 	}
+	if r := t.Config.Revision; r != nil && (c.Command.Name != "build" || s.verbose) {
+		s.log.Info("the sources are read of an exported revision, not of the checkout", "revision", r.Name(), "checkout", r.Top)
+	}
 	if len(t.Config.Zones) == 0 {
 		s.log.Warn("there is no zone in the tree", "tree", s.dir)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -161,10 +160,7 @@ func (s *session) verifyMap(c *ucli.Context, o dane.Options) error {
 	if err != nil {
 		return fmt.Errorf("read the certificate map: %w", err)
 	}
-	if rel, err := filepath.Rel(t.Config.Tree, file); err == nil && filepath.IsLocal(rel) {
-		file = rel // as other faults of the tree are told
-	}
-	m, faults := tlsa.ParseMap(file, text)
+	m, faults := tlsa.ParseMap(t.Config.Shown(file), text)
 	keys, done, err := lineKeys(t.Config.Paths.Certs)
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func (p *program) watchCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "json", Usage: "report each pass in which something was done as one line of JSON"},
 			&ucli.StringFlag{Name: "listen", Usage: "`ADDRESS` for /metrics, /healthz and /status.json, such as 127.0.0.1:9353"},
 			&ucli.BoolFlag{Name: "listen-anywhere", Usage: "let --listen be another address than one of the loopback interface"},
-			&ucli.StringFlag{Name: "follow-git", Usage: "keep the checkout at the revision `REF`, such as origin/main, forwards only"},
+			&ucli.StringFlag{Name: "follow-git", Usage: "build the revision `REF` of the checkout, such as origin/main, whatever is in its files; forwards only"},
 			&ucli.StringFlag{Name: "allowed-signers", Usage: "with --follow-git: take only commits that are signed by a key in `FILE`"},
 			&ucli.BoolFlag{Name: "no-events", Usage: "look by polling only: drop boxes each 2 seconds, other sources each 10"},
 			&ucli.BoolFlag{Name: "new-zone", Usage: "state that zones signed for the first time have no DS at their parent"},

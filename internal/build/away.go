@@ -137,6 +137,6 @@ func (t *Tree) keepParts(old *Tree) {
 // mounted there can be unmounted.
 func (t *Tree) rest() {
 	if t.kept != nil {
-		t.root.Close()
+		t.files.close()
 	}
 }

@@ -67,10 +67,7 @@ func (t *Tree) scanCerts() {
 	t.certs = c
 	file := t.Config.Paths.CertsMap
 	src, err := t.readMap()
-	name := file
-	if rel, err := filepath.Rel(t.Config.Tree, file); err == nil && filepath.IsLocal(rel) {
-		name = rel
-	}
+	name := t.Config.Shown(file)
 	c.name = name
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -1,9 +1,7 @@
 package build
 
 import (
-	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
@@ -90,19 +88,6 @@ func (c *challenges) expires(apex domain.Name) (first time.Time) {
 func (t *Tree) Keep() {
 	t.kept, t.last = map[domain.Name]*sources{}, &lastRead{files: map[string]fileRead{}}
 	t.holding = &holding{zones: map[domain.Name]heldZone{}, hosts: map[domain.Name]*zone.Host{}}
-}
-
-// reopen opens the tree's directory again: another may stand there since, such as
-// after a symbolic link was changed.
-func (t *Tree) reopen() error {
-	root, err := os.OpenRoot(t.Config.Tree)
-	if err != nil {
-		return fmt.Errorf("open the tree: %w", err)
-	}
-	t.root.Close()
-	t.root = root
-	t.files.root = root
-	return nil
 }
 
 // hostSources are the fragments in soa/ and primary/, read or kept.

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"zonebuild/internal/config"
@@ -38,70 +37,6 @@ type sources struct {
 	primaryEmpty bool // primary/ is there but holds no record
 	absent       bool // nothing of them may be read now, and nothing is kept
 	pass         int  // in which they were looked at last
-}
-
-// treeFS reads the files of a tree. Paths inside it go through os.Root, so no
-// symbolic link leads out; an absolute path of the configuration is the
-// operator's own word and is read as it is.
-type treeFS struct {
-	root    *os.Root
-	private func(path string) bool // what no fragment may be or include: a fault could quote a secret
-	ear     *ear                   // that it is read by
-}
-
-// Open opens a file for reading.
-func (t treeFS) Open(name string) (fs.File, error) {
-	return hearFile(t.ear, func() (fs.File, error) { return t.open(name) })
-}
-
-func (t treeFS) open(name string) (fs.File, error) {
-	if filepath.IsAbs(name) {
-		f, _, err := durable.Open(name, 0)
-		return f, err
-	}
-	real, err := t.resolve(name)
-	if err == nil && t.private(real) {
-		err = &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return t.root.OpenFile(real, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO is not waited for: zone.ReadFile refuses it
-}
-
-// errOutside says how files elsewhere are meant to be had.
-var errOutside = errors.New("a symbolic link leads out of the tree: a directory elsewhere is named by [source.NAME] path")
-
-// maxLinks is how many symbolic links a path may hold, as in Linux.
-const maxLinks = 40
-
-// resolve follows the symbolic links in a path of the tree.
-func (t treeFS) resolve(name string) (string, error) {
-	links := 0
-	done, rest := "", name
-	for rest != "" {
-		part, after, _ := strings.Cut(rest, "/")
-		at := path.Join(done, part)
-		info, err := t.root.Lstat(at)
-		if err != nil {
-			return "", err
-		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			done, rest = at, after
-			continue
-		}
-		to, err := t.root.Readlink(at)
-		if links++; err == nil && (links > maxLinks || path.IsAbs(to)) {
-			err = &fs.PathError{Op: "open", Path: name, Err: errOutside}
-		}
-		if err != nil {
-			return "", err
-		}
-		if done, rest = "", path.Join(done, to, after); rest == ".." || strings.HasPrefix(rest, "../") {
-			return "", &fs.PathError{Op: "open", Path: name, Err: errOutside}
-		}
-	}
-	return done, nil
 }
 
 // loadSources reads and parses all fragments of a zone.
@@ -258,7 +193,7 @@ func (t *Tree) openSources(zones []*config.Zone) {
 			if err != nil || t.private(real) {
 				continue
 			}
-			if d, err := t.root.Open(real); err == nil {
+			if d, err := t.files.openDir(real); err == nil {
 				t.sourceDirs[dir] = d
 			}
 		}
@@ -295,16 +230,11 @@ func (t *Tree) inputDigest(z *config.Zone, files []zone.Source, buf []byte) [sha
 // empty mount point must not look like a wish to delete everything.
 func (t *Tree) notMounted() error {
 	var missing []string
+	dirs := map[string]string{"soa": t.Config.Paths.SOA, "primary": t.Config.Paths.Primary} // the others have rules of their own
 	for name, s := range t.Config.Sources {
-		if s.Marker == "" || name != "soa" && name != "primary" { // the others have rules of their own
+		dir := dirs[name]
+		if s.Marker == "" || dir == "" || t.Config.InRevision(dir) { // an exported revision is there
 			continue
-		}
-		dir := s.Path
-		if dir == "" {
-			dir = name
-		}
-		if !filepath.IsAbs(dir) {
-			dir = filepath.Join(t.Config.Tree, dir)
 		}
 		_, err := hear(t.files.ear, func() (fs.FileInfo, error) { return os.Lstat(filepath.Join(dir, s.Marker)) }, nil)
 		if err != nil && !errors.Is(err, errMute) { // of one that does not answer, what is kept stands

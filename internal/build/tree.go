@@ -10,7 +10,6 @@ package build
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,7 +29,6 @@ type Tree struct {
 	Config *config.Config
 	Extras []Extra
 
-	root  *os.Root
 	files treeFS
 	keys  *dnssec.KeyDir // listed once per pass
 
@@ -62,15 +60,11 @@ func Open(dir string) (*Tree, diag.List, error) {
 	if faults.HasErrors() {
 		return nil, faults, nil
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, faults, fmt.Errorf("open the tree: %w", err)
-	}
-	t := &Tree{Config: cfg, root: root}
+	t := &Tree{Config: cfg}
 	t.Extras = []Extra{t.guests, t.hostKeyGuests, t.certGuests}
-	t.files = treeFS{root: root, private: t.private}
+	t.files = treeFS{config: cfg, private: t.private}
 	if err := t.refresh(); err != nil {
-		root.Close()
+		t.files.close()
 		return nil, faults, err
 	}
 	return t, faults, nil
@@ -81,7 +75,7 @@ func (t *Tree) Close() error {
 	if t.certs != nil {
 		t.certs.close()
 	}
-	return t.root.Close()
+	return t.files.close()
 }
 
 // refresh forgets what holds for one pass only.
@@ -89,7 +83,7 @@ func (t *Tree) refresh() (err error) {
 	t.cuts = map[domain.Name]cuts{}
 	t.passes++
 	t.holding.forget(func(apex domain.Name) bool { return t.Config.Find(apex) != nil })
-	if err := t.reopen(); err != nil {
+	if err := t.files.reopen(); err != nil {
 		return err
 	}
 	t.keys, err = dnssec.ScanKeys(t.Config.Paths.Keys)

@@ -44,6 +44,7 @@ type Config struct {
 	AlarmCommand []string
 	NamesFrom    []string         // files that name zones, ready to use
 	Resolver     []netip.AddrPort // asked about what is outside the tree; none = /etc/resolv.conf
+	Revision     *Revision        // that sources are read of; nil = they are read where they are
 
 	byName map[domain.Name]int
 }
@@ -159,6 +160,7 @@ func (l *loader) load() {
 	}
 	l.read(rest, "", rootKeys(l.Config))
 	l.checkPaths()
+	l.findRevision()
 	l.Default = l.policies[""].Policy
 	if e := root.find("zone"); e != nil { // behind the policies, wherever it stands
 		l.loadZones(e)
@@ -185,6 +187,12 @@ func (l *loader) settle() {
 		&p.Keys, &p.Unsigned, &p.Signed, &p.State, &p.SOA, &p.Primary, &p.DNSExtra, &p.Certs, &p.SSHFP, &p.CertsMap,
 	} {
 		*dir = l.inTree(*dir)
+	}
+	for _, path := range []*string{&p.SOA, &p.Primary, &p.CertsMap} {
+		*path = l.inRevision(*path, false)
+	}
+	for _, path := range []*string{&p.Certs, &p.SSHFP} {
+		*path = l.inRevision(*path, true)
 	}
 	l.defaultBox()
 	slices.SortFunc(l.Zones, func(a, b Zone) int { return a.Name.Compare(b.Name) })

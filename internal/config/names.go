@@ -34,8 +34,8 @@ func readText(path string) ([]byte, error) {
 
 // namesFrom reads a list of zones: a name a line, # begins a comment.
 func (l *loader) namesFrom(file string) ([]named, error) {
-	l.NamesFrom = append(l.NamesFrom, l.inTree(file))
-	src, err := readText(l.inTree(file))
+	l.NamesFrom = append(l.NamesFrom, l.SourcePath(file))
+	src, err := readText(l.SourcePath(file))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, cause(err))
 	}
@@ -56,7 +56,7 @@ func (l *loader) namesFrom(file string) ([]named, error) {
 // zonesFromFiles makes a zone of each file in soa/.
 func (l *loader) zonesFromFiles() {
 	dir := l.Paths.SOA
-	entries, err := os.ReadDir(l.inTree(dir))
+	entries, err := os.ReadDir(l.SourcePath(dir))
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			l.errorf(diag.Pos{File: dir}, "config-read", "list the zones: %s", cause(err))

@@ -231,8 +231,8 @@ func refusal(faults diag.List, running bool) error {
 const lockWait = 200 * time.Millisecond
 
 // takeLock takes the tree for the daemon's life.
-func (d *Daemon) takeLock(ctx context.Context, tree *build.Tree) error {
-	state, err := filepath.Abs(tree.Config.Paths.State)
+func (d *Daemon) takeLock(ctx context.Context, c *config.Config) error {
+	state, err := filepath.Abs(c.Paths.State)
 	if err != nil {
 		return fmt.Errorf("find the state: %w", err)
 	}

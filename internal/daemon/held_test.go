@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"zonebuild/internal/cli"
 	"zonebuild/internal/lab"
 )
 
@@ -120,88 +119,6 @@ func TestConfigGone(t *testing.T) {
 			s.write("zonebuild.toml", "output-mode = \"0644\"\n")
 			s.until("the alarm is over", func() bool { return strings.Contains(s.said(), `msg="alarm is over" alarm=reload-failed`) })
 		})
-	}
-}
-
-// TestFollowGitRestart: what is checked out, signed and clean counts also when nothing
-// newer can be had.
-func TestFollowGitRestart(t *testing.T) {
-	g := newGitSite(t)
-	key, allowed := g.signer("author")
-	lab.RunIn(t, g.author, "git", "config", "gpg.format", "ssh")
-	g.commit("www A 192.0.2.80\nfirst A 192.0.2.81\n", signedBy(key)...)
-	g.write("zonebuild.toml", "[source.primary]\nupdate = [\"git\", \"fetch\", \"-q\", \"origin\"]\ninterval = \"1s\"\n")
-	g.follow = Follow{Ref: "origin/main", AllowedSigners: allowed}
-	g.start()
-	g.until("the signed commit is published", g.published("first"))
-	g.stop()
-	second := g.commit("www A 192.0.2.80\nsecond A 192.0.2.82\n", signedBy(key)...)
-	lab.RunIn(t, g.dir, "git", "fetch", "-q", "origin")
-	lab.RunIn(t, g.dir, "git", "checkout", "-q", "--detach", second)
-	g.commit("www A 192.0.2.80\nevil A 192.0.2.83\n", "--no-gpg-sign")
-	g.start()
-	g.until("what is checked out is published", g.published("second"))
-	g.until("its revision is logged", func() bool { return strings.Contains(g.said(), `revision "`+second+`"`) })
-	g.until("the alarm", func() bool { return strings.Contains(g.said(), "alarm=source-update") })
-	if g.published("evil")() {
-		t.Error("an unsigned commit was published")
-	}
-}
-
-// TestFollowGitClean: only what is in the revision is published.
-func TestFollowGitClean(t *testing.T) {
-	g := newGitSite(t)
-	g.write("zonebuild.toml", "[source.primary]\nupdate = [\"git\", \"fetch\", \"-q\", \"origin\"]\ninterval = \"1s\"\n")
-	g.follow = Follow{Ref: "origin/main"}
-	g.start()
-	g.until("the commit is published", g.published("www"))
-	text := "ns1 A 192.0.2.53\nwww A 192.0.2.80\n"
-	over := func(n int) func() bool {
-		return func() bool { return strings.Count(g.said(), `msg="alarm is over" alarm=source-update`) == n }
-	}
-
-	g.write("primary/example.org", text+"edited A 192.0.2.55\n")
-	g.until("the alarm", func() bool { return strings.Contains(g.said(), `primary/example.org\": changed since revision`) })
-	g.drop("", goodValue)
-	g.until("a challenge is published", g.published(goodValue))
-	g.write("primary/example.org", text)
-	g.until("the alarm is over", over(1))
-
-	g.write(".git/info/exclude", "evil.example\n")
-	g.write("soa/evil.example", "$TTL 1h\n@ SOA ns1.example.org. hostmaster 1 2h 30m 4w 1h\n@ NS ns1.example.org.\n")
-	g.until("the alarm", func() bool { return strings.Contains(g.said(), `soa/evil.example\": no file of revision`) })
-	g.remove("soa/evil.example")
-	g.until("the alarm is over", over(2))
-
-	lab.RunIn(t, g.dir, "git", "-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-q", "--allow-empty", "-m", "local")
-	g.until("the alarm", func() bool {
-		return strings.Contains(g.said(), "somebody moved the work tree") || strings.Contains(g.said(), "history was rewritten")
-	})
-	lab.RunIn(t, g.dir, "git", "checkout", "-q", "--detach", "origin/main")
-	g.until("the alarm is over", over(3))
-	if strings.Contains(g.said(), "zone evil.example.") || g.published("edited")() {
-		t.Error("what is in no revision was published")
-	}
-}
-
-// TestAllowedSignersInside: whoever commits must not choose who may.
-func TestAllowedSignersInside(t *testing.T) {
-	g := newGitSite(t)
-	_, allowed := g.signer("author")
-	b, err := os.ReadFile(allowed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.write("etc/signers", string(b))
-	link := filepath.Join(t.TempDir(), "tree")
-	if err := os.Symlink(g.dir, link); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{g.path("etc/signers"), filepath.Join(link, "etc/signers")} {
-		g.follow = Follow{Ref: "origin/main", AllowedSigners: path}
-		if err := g.daemon().Run(t.Context()); cli.Code(err) != cli.ExitUsage {
-			t.Errorf("%s: %v", path, err)
-		}
 	}
 }
 

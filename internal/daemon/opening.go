@@ -40,7 +40,7 @@ func (d *Daemon) openTree(ctx context.Context) (*build.Tree, diag.List, error) {
 	o := &opening{done: make(chan struct{})}
 	go func() {
 		defer close(o.done)
-		o.tree, o.faults, o.err = build.Open(d.Dir)
+		o.tree, o.faults, o.err = d.open(ctx)
 	}()
 	var enough <-chan time.Time
 	if d.serving {

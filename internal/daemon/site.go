@@ -44,10 +44,7 @@ type site struct {
 }
 
 func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
-	if err := d.takeLock(ctx, tree); err != nil {
-		return nil, err
-	}
-	if err := d.Follow.check(ctx, tree); err != nil {
+	if err := d.takeLock(ctx, tree.Config); err != nil {
 		return nil, err
 	}
 	tree.Keep()
@@ -69,6 +66,11 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 	}
 	for i := range tree.Config.Zones {
 		if err := s.noteSources(tree.Config.Zones[i].Name, nil); err != nil {
+			return nil, err
+		}
+	}
+	if d.Follow.Ref != "" {
+		if d.follower, err = d.follower.again(d.Follow, tree.Config, d.Log); err != nil {
 			return nil, err
 		}
 	}
@@ -109,7 +111,7 @@ func (s *site) noteSources(apex domain.Name, included []string) error {
 	}
 	is := map[string]bool{}
 	for _, file := range files {
-		path, err := filepath.Abs(s.tree.Path(file))
+		path, err := filepath.Abs(s.tree.Config.SourcePath(file))
 		if err != nil {
 			return fmt.Errorf("find %s: %w", file, err)
 		}

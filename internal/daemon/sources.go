@@ -101,7 +101,7 @@ func notDropped(base string) bool {
 func (s *site) soaPaths() []string {
 	paths := []string{s.tree.Config.Paths.SOA}
 	for i := range s.tree.Config.Zones {
-		paths = append(paths, s.tree.Path(s.tree.Config.Zones[i].SOA))
+		paths = append(paths, s.tree.Config.SourcePath(s.tree.Config.Zones[i].SOA))
 	}
 	return outside(paths)
 }
@@ -143,7 +143,7 @@ func (s *site) follow() bool { return len(s.primaryPaths()) > 1 }
 // checkouts are what is held back while others change it.
 func (s *site) checkouts() []watch.Checkout {
 	c := s.tree.Config
-	tree := watch.Checkout{Name: checkoutTree, Locked: watch.VCSLock(c.Tree, c.Paths.SOA, c.Paths.Primary)}
+	tree := watch.Checkout{Name: checkoutTree, Locked: s.locks()}
 	var list []watch.Checkout
 	var steps []*updater
 	for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
@@ -161,37 +161,31 @@ func (s *site) checkouts() []watch.Checkout {
 		}
 		list = append(list, watch.Checkout{Name: name, Updater: u, Every: src.Interval})
 	}
-	follower := s.following()
-	if follower != nil {
-		tree.Clean = follower.Clean
-		if tree.Every == 0 {
-			tree.Every = config.Interval
-		}
+	if s.follower != nil && tree.Every == 0 {
+		tree.Every = config.Interval
 	}
-	if len(steps) > 0 || follower != nil {
-		tree.Updater = &updaters{steps, follower}
+	if len(steps) > 0 || s.follower != nil {
+		tree.Updater = &updaters{steps, s.follower}
 	}
 	return append(list, tree)
 }
 
-// following is what follows a revision of git; nil = nobody does. It remembers over a
-// reload at which commit it is.
-func (s *site) following() *gitFollower {
-	if s.Follow.Ref == "" {
+// locks looks for locks where sources are read: an exported revision has none.
+func (s *site) locks() func() string {
+	c := s.tree.Config
+	if c.Revision == nil {
+		return watch.VCSLock(c.Tree, c.Paths.SOA, c.Paths.Primary)
+	}
+	var paths []string
+	for _, path := range []string{c.Paths.SOA, c.Paths.Primary} {
+		if !c.InRevision(path) {
+			paths = append(paths, path)
+		}
+	}
+	if paths == nil {
 		return nil
 	}
-	f := &gitFollower{Follow: s.Follow, dir: workDir(s.tree), keeps: func(path string) bool {
-		base := filepath.Base(path)
-		return notDropped(base) && base != s.tree.Config.Sources[sourceSOA].Marker && base != s.tree.Config.Sources[sourcePrimary].Marker
-	}}
-	f.paths = append([]string{s.tree.Config.Paths.CertsMap}, slices.Concat(s.soaPaths(), s.primaryPaths())...)
-	if was := s.follower; was != nil && was.dir == f.dir {
-		was.mu.Lock()
-		f.at = was.at
-		was.mu.Unlock()
-	}
-	s.follower = f
-	return f
+	return watch.VCSLock(paths...)
 }
 
 // look compares a source with what it was.

@@ -28,22 +28,18 @@ type checkout struct {
 	late     atomic.Int32         // questions about its lock that nobody waits for any more
 }
 
-// hold is why nothing of a checkout counts at an instant: a lock file, or changes that
-// no update made, or a disk that does not answer. The zero hold is none.
+// hold is why nothing of a checkout counts at an instant: a lock file, or a disk that does
+// not answer. The zero hold is none.
 type hold struct {
 	lock string
-	dirt error
 	mute bool
 }
 
-func (h hold) free() bool { return h.lock == "" && h.dirt == nil && !h.mute }
+func (h hold) free() bool { return h.lock == "" && !h.mute }
 
 func (h hold) why() string {
-	switch {
-	case h.mute:
+	if h.mute {
 		return ErrMute.Error()
-	case h.lock == "" && h.dirt != nil:
-		return h.dirt.Error()
 	}
 	return h.lock
 }
@@ -63,26 +59,18 @@ func newCheckouts(list []Checkout, old map[string]*checkout) map[string]*checkou
 }
 
 // asks gives the function that asks whether the checkout is held, for other goroutines.
-func (c *checkout) asks(ctx context.Context) func() hold {
-	if c == nil {
+func (c *checkout) asks() func() hold {
+	if c == nil || c.Locked == nil {
 		return func() hold { return hold{} }
 	}
-	locked, clean := c.Locked, c.Clean
-	return func() (h hold) {
-		if locked != nil {
-			h.lock = locked()
-		}
-		if clean != nil && h.lock == "" {
-			h.dirt = clean(ctx)
-		}
-		return h
-	}
+	locked := c.Locked
+	return func() hold { return hold{lock: locked()} }
 }
 
 // asksSoon is asks for what a build or a reload waits for: a disk that does not answer
 // soon holds the checkout. The looks find out when it does.
-func (c *checkout) asksSoon(ctx context.Context) func() hold {
-	ask := c.asks(ctx)
+func (c *checkout) asksSoon() func() hold {
+	ask := c.asks()
 	if c == nil || c.Locked == nil {
 		return ask
 	}
@@ -216,16 +204,13 @@ func (r *run) tellUpdate(c *checkout, now time.Time) {
 	if c.updating && now.Sub(c.began) >= updateLong {
 		err = fmt.Errorf("it runs for more than %s: nothing new is taken until it ends", updateLong)
 	}
-	if err == nil {
-		err = c.dirt
-	}
 	if r.checkouts[c.Name] != c || c.Updater == nil {
 		err = nil
 	}
 	r.alarmf(AlarmUpdate, c.Name, err != nil, "update %s: %v", c.Name, err)
 }
 
-// holdSeen notes whether a lock stands, or somebody made changes.
+// holdSeen notes whether a lock stands.
 func (r *run) holdSeen(c *checkout, h hold, now time.Time) {
 	if h.lock != "" && c.lock == "" {
 		c.since = now
@@ -233,5 +218,4 @@ func (r *run) holdSeen(c *checkout, h hold, now time.Time) {
 	c.hold, c.asked = h, now
 	r.alarmf(AlarmLocked, c.Name, h.lock != "" && now.Sub(c.since) >= lockAlarm,
 		"%s is there for %s: does its program still run? Nothing new is taken from %s until it is gone", h.lock, lockAlarm, c.Name)
-	r.tellUpdate(c, now)
 }

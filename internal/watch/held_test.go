@@ -28,35 +28,6 @@ func TestLoopUnmoved(t *testing.T) {
 	})
 }
 
-// TestLoopClean: what somebody changed in a checkout that is kept at a revision holds
-// it back, until it is as the update left it.
-func TestLoopClean(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 2)
-		var dirt error
-		inCheckout(w, &updater{w: w}, time.Hour)
-		w.checkouts[0].Clean = func(context.Context) error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return dirt
-		}
-		stop := w.run()
-		same(t, "at the start", w.after(10*time.Second), "2s z000 z001 git@r1")
-		w.set(func() { dirt = errors.New("primary/x is none of its files") })
-		w.touch("primary/z000.test")
-		same(t, "held back", w.after(20*time.Second))
-		w.touch("box/z001.test")
-		same(t, "a drop box is not", w.after(time.Second), "50ms z001 held:git git@r1")
-		w.set(func() { dirt = errors.New("primary/y is none of its files") })
-		w.after(10 * time.Second)
-		w.set(func() { dirt = nil })
-		same(t, "clean again", w.after(10*time.Second), "1.05s z000 z001 git@r1")
-		same(t, "alarms", w.takeAlarms(), "+source-update git update git: primary/x is none of its files",
-			"+source-update git update git: primary/y is none of its files", "-source-update git")
-		ends(t, stop)
-	})
-}
-
 // TestLoopReloadHeld: the configuration is not read while somebody writes there.
 func TestLoopReloadHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -235,7 +235,7 @@ func (r *run) startJob(now, wall time.Time) {
 	config := r.checkouts[r.setup.Config]
 	if r.reload && reached(r.reloadAt, now) && (config == nil || !config.updating) {
 		r.reload, r.loading = false, true
-		ask := config.asksSoon(r.work)
+		ask := config.asksSoon()
 		r.start(func() func() { return r.loadSetup(ask) })
 		return
 	}
@@ -303,7 +303,7 @@ func (r *run) startBuild(zones []domain.Name) {
 		if c.held() {
 			request.Held = append(request.Held, name)
 		} else {
-			asks[name] = c.asksSoon(r.work)
+			asks[name] = c.asksSoon()
 			moves.asks[name] = c.Locked
 		}
 	}

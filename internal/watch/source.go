@@ -83,7 +83,7 @@ func (r *run) turnSource(s *source, now time.Time) time.Time {
 	why := look{full: full, hinted: s.hinted}
 	s.hinted, s.quiet.last = false, time.Time{}
 	r.looking++
-	setup, name, ask := r.setup, s.Name, s.checkout.asks(r.work)
+	setup, name, ask := r.setup, s.Name, s.checkout.asks()
 	first := s.Loaded && !s.seen && setup.Outdated != nil
 	r.start(func() func() {
 		var sight Sight

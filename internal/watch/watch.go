@@ -47,10 +47,6 @@ type Checkout struct {
 	Locked  func() string // the lock file that stands now; "" = none; nil = there are no locks
 	Updater Updater       // nil: somebody else updates it
 	Every   time.Duration // between two updates
-
-	// Clean says why what is there is not what an update left; nil: it is, or nobody
-	// asks. It is asked before and after each look, and before each build.
-	Clean func(ctx context.Context) error
 }
 
 // Updater fetches the newest revision. It is run in a goroutine of its own,

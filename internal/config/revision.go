@@ -1,0 +1,166 @@
+package config
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"zonebuild/internal/diag"
+)
+
+// Revision says that the sources in a checkout are not read there, but of a revision of it
+// that was exported (docs/vcs.md). Two are alike as long as the checkout and the place are.
+type Revision struct {
+	Top string // the checkout; absolute
+	Dir string // a symbolic link to the exported files; absolute
+}
+
+// Name is the exported revision; "" = it cannot be told.
+func (r *Revision) Name() string {
+	to, err := os.Readlink(r.Dir)
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(to)
+}
+
+// revisionLink is its name in state/.
+const revisionLink = "revision"
+
+// maxUp bounds how many directories above a source are searched for its checkout.
+const maxUp = 64
+
+// RevisionDir is where a revision is exported to: a symbolic link to the directory that
+// holds it.
+func (c *Config) RevisionDir() (string, error) {
+	return filepath.Abs(filepath.Join(c.Paths.State, revisionLink))
+}
+
+// Checkout is the work tree of git that the sources are in, as the directory that has
+// `.git`: that of soa/, or else of primary/, or else of the tree. None of it but that needs
+// to be there. "" = there is none.
+func (c *Config) Checkout() string {
+	for _, from := range []string{c.Paths.SOA, c.Paths.Primary, c.Tree} {
+		if c.Revision != nil {
+			return c.Revision.Top
+		}
+		if top := checkoutOf(from); top != "" {
+			return top
+		}
+	}
+	return ""
+}
+
+func checkoutOf(path string) string {
+	dir, err := filepath.Abs(path)
+	if err != nil {
+		return ""
+	}
+	for range maxUp {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			break
+		}
+		dir = up
+	}
+	return ""
+}
+
+// findRevision looks whether a revision was exported.
+func (l *loader) findRevision() {
+	link := filepath.Join(l.inTree(l.Paths.State), revisionLink)
+	info, err := os.Lstat(link)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return
+	}
+	at := diag.Pos{File: filepath.Join(l.Paths.State, revisionLink)}
+	r := &Revision{}
+	if r.Dir, err = filepath.Abs(link); err != nil {
+		l.errorf(at, "config-read", "find the exported revision: %s", cause(err))
+		return
+	}
+	for _, from := range []string{l.Paths.SOA, l.Paths.Primary, "."} {
+		if r.Top = checkoutOf(l.inTree(from)); r.Top != "" {
+			l.Revision = r
+			return
+		}
+	}
+	l.errorf(at, "config-read", "a revision was exported here, but no checkout of git (.git) is around soa/: run watch, or remove it")
+}
+
+// Of gives the place in the revision of a path in the checkout; ok is false for any other
+// path, and without a revision.
+func (r *Revision) Of(path string) (rel string, ok bool) {
+	if r == nil {
+		return "", false
+	}
+	abs, err := filepath.Abs(path)
+	switch {
+	case err != nil || abs == r.Dir || strings.HasPrefix(abs, r.Dir+"/"):
+		return "", false
+	case abs == r.Top:
+		return ".", true
+	}
+	top := strings.TrimSuffix(r.Top, "/") + "/"
+	if !strings.HasPrefix(abs, top) {
+		return "", false
+	}
+	return abs[len(top):], true
+}
+
+// inRevision is where a path of settled Paths is read: collected files may be in the
+// checkout without being of the revision.
+func (l *loader) inRevision(path string, collected bool) string {
+	of := l.SourcePath(path)
+	if info, err := os.Stat(of); collected && (err != nil || !info.IsDir()) {
+		return path
+	}
+	return of
+}
+
+// SourcePath is where a source of the configuration is read: a relative name begins in the
+// tree, and what is in the checkout of an exported revision is read of that.
+func (c *Config) SourcePath(name string) string {
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(c.Tree, path)
+	}
+	if rel, ok := c.Revision.Of(path); ok {
+		return filepath.Join(c.Revision.Dir, rel)
+	}
+	return path
+}
+
+// InRevision reports whether a path of Paths is one of an exported revision.
+func (c *Config) InRevision(path string) bool {
+	if c.Revision == nil {
+		return false
+	}
+	abs, err := filepath.Abs(path)
+	return err == nil && (abs == c.Revision.Dir || strings.HasPrefix(abs, c.Revision.Dir+"/"))
+}
+
+// Shown is how messages name a file that SourcePath gave: as in the tree.
+func (c *Config) Shown(path string) string {
+	if r := c.Revision; r != nil {
+		if rel, err := filepath.Rel(r.Dir, path); err == nil && filepath.IsLocal(rel) {
+			path = filepath.Join(r.Top, rel)
+		}
+	}
+	tree, err := filepath.Abs(c.Tree)
+	if err != nil {
+		return path
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(tree, abs); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
