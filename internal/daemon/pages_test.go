@@ -99,8 +99,12 @@ func TestPages(t *testing.T) {
 		!doc.Zones[0].Confirmed || doc.Zones[0].Alarms[0].Code != "input-rejected" || doc.Zones[0].Serial != s.status().Serial {
 		t.Errorf("status.json: %s", text)
 	}
-	if r, err := http.Post("http://"+l.Addr().String()+"/status.json", "", nil); err != nil || r.StatusCode != http.StatusMethodNotAllowed {
-		t.Errorf("POST: %v %v", r, err)
+	r, err := http.Post("http://"+l.Addr().String()+"/status.json", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Body.Close(); r.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %s", r.Status)
 	}
 	s.stop()
 	if code, text := get(t, l, "/healthz"); code != 0 {

@@ -3,36 +3,21 @@ package watch
 import (
 	"fmt"
 	"os"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
-// TestMain fails when a goroutine of this package, or of fsnotify, is left.
+// TestMain fails when a goroutine is left. What a test has stopped may take its time to end.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	var left []string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); runtime.Gosched() {
-		if left = leaked(); len(left) == 0 {
-			break
-		}
+	err := goleak.Find()
+	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = goleak.Find() {
 	}
-	if len(left) > 0 && code == 0 {
-		fmt.Fprintf(os.Stderr, "%d goroutines are left:\n%s\n", len(left), strings.Join(left, "\n\n"))
+	if err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
-}
-
-func leaked() []string {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	var out []string
-	for i, g := range strings.Split(string(buf), "\n\n") {
-		if i > 0 && (strings.Contains(g, "zonebuild/internal/watch.") || strings.Contains(g, "fsnotify")) {
-			out = append(out, g)
-		}
-	}
-	return out
 }
