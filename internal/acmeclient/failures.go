@@ -34,17 +34,14 @@ type History []Failure
 // subjectOf is what the CA counts by: a name and its wildcard are one.
 func subjectOf(id string) string { return "dns:" + strings.TrimPrefix(id, "*.") }
 
-// of gives the times of a subject. One in the future, from before the clock was
-// set back, counts as now: it must not block for longer than a new one.
+// of gives the times of a subject. One that is ahead by more than maxAhead is from before
+// the clock was set back, and does not count: how long ago it was nobody knows, and it
+// would block until the clock is there again.
 func (h History) of(subject string, now time.Time) []time.Time {
 	var times []time.Time
 	for _, f := range h {
-		if f.Subject == subject {
-			at := f.At
-			if at.After(now) {
-				at = now
-			}
-			times = append(times, at)
+		if f.Subject == subject && f.At.Sub(now) <= maxAhead {
+			times = append(times, f.At)
 		}
 	}
 	slices.SortFunc(times, time.Time.Compare)
@@ -82,7 +79,7 @@ func (h History) RetryAt(order string, now time.Time) time.Time {
 	return at
 }
 
-// add notes a failure and forgets what is too old or too much.
+// add notes a failure and forgets what is too old, too far ahead, or too much.
 func (h History) add(subject string, now time.Time) History {
 	out := make(History, 0, min(len(h)+1, keepAll))
 	same := 0
@@ -92,7 +89,7 @@ func (h History) add(subject string, now time.Time) History {
 				continue
 			}
 		}
-		if now.Sub(f.At) <= keepFailures && len(out) < keepAll-1 {
+		if age := now.Sub(f.At); age >= -maxAhead && age <= keepFailures && len(out) < keepAll-1 {
 			out = append(out, f)
 		}
 	}

@@ -283,7 +283,9 @@ func TestHistory(t *testing.T) {
 		{of("dns:b", 0, 1, 2, 3, 4), 4, 0},
 		{of("dns:c", 0, 1, 2, 3, 4), 4, 60}, // of its wildcard too
 		{of("order:a", 0, 1, 2, 3, 4), 4, 0},
-		{of("dns:a", 9000, 9001, 9002, 9003, 9004), 4, 64}, // the clock was set back
+		{of("dns:a", 9000, 9001, 9002, 9003, 9004), 4, 0}, // the clock was set back
+		{of("dns:a", 0, 1, 2, 3, 9004), 4, 0},
+		{of("dns:a", 30, 31, 32, 33, 34), 4, 90}, // by less than an hour
 	} {
 		name, until := row.h.Blocked([]string{"a", "*.c"}, at(row.now))
 		if (name != "") != (row.until != 0) || name != "" && !until.Equal(at(row.until)) {
@@ -302,7 +304,9 @@ func TestHistory(t *testing.T) {
 		{of("order:a", 0, 1, 11), 11, 111},
 		{of("order:a", 0, 1, 11, 111), 111, 111 + 1440},
 		{of("order:a", 0, 1, 11, 111, 1551), 1551, 1551 + 1440},
-		{of("order:a", 99999), 5, 6}, // the clock was set back
+		{of("order:a", 99999), 5, 0}, // the clock was set back
+		{of("order:a", 0, 99999), 5, 0},
+		{of("order:a", 30), 5, 31}, // by less than an hour
 		{of("order:b", 0), 0, 0},
 	} {
 		got := row.h.RetryAt("a", at(row.now))
@@ -328,6 +332,11 @@ func TestHistory(t *testing.T) {
 	}
 	if h = h.add("dns:b", at(60*24*40)); len(h) != 1 {
 		t.Errorf("what is older than a month stays: %v", h)
+	}
+	// What fails after the clock was set back is all that counts.
+	h = of("order:a", 99990, 99999).add("order:a", at(5))
+	if got := h.RetryAt("a", at(5)); !got.Equal(at(6)) || len(h) != 1 {
+		t.Errorf("%s: %v", got, h)
 	}
 	// Retry-After of more than a day is from a clock that was wrong.
 	j := Journal{NotBefore: map[string]time.Time{"a": at(100), "b": at(60 * 48)}}
