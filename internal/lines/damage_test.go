@@ -275,3 +275,29 @@ func TestClockWasAhead(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestLagAhead: a service that lags since a time to come, from before the clock was set
+// back, is an alarm in time.
+func TestLagAhead(t *testing.T) {
+	w := still(t, 38)
+	old := w.served
+	w.now = w.now.AddDate(1, 0, 0)
+	w.run(Word{Renew: true, Now: true})
+	w.served = old
+	state, err := LoadState(w.hook, w.line.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(state.Served, "smtp")
+	if err := SaveState(w.hook, w.line.Name, state); err != nil {
+		t.Fatal(err)
+	}
+	w.run(Word{})
+	w.now = w.now.AddDate(-1, 0, 0)
+	w.run(Word{})
+	w.now = w.now.Add(2 * time.Hour)
+	w.run(Word{})
+	if got := w.alarm(); got != "service-lags" {
+		t.Errorf("alarm %q", got)
+	}
+}

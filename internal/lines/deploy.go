@@ -34,6 +34,9 @@ func (r *run) deploy(ctx context.Context, g *Generation) error {
 		if err == nil {
 			err = r.Hook(ctx, h)
 		}
+		if err != nil && ctx.Err() != nil { // cut off, like what waits: that is no fault of its own
+			return fmt.Errorf("deploy: %w", err)
+		}
 		if err != nil {
 			d.RetryAt = r.Now().UTC().Truncate(time.Second).Add(patience(d.Tries))
 			d.Tries++
@@ -129,7 +132,7 @@ func (r *run) probe(ctx context.Context, g *Generation) error {
 			continue
 		}
 		lag, known := r.state.Lags[s.Name]
-		if !known {
+		if !known || lag.Since.After(r.Now()) { // or the clock was set back
 			lag.Since = r.Now().UTC().Truncate(time.Second)
 		}
 		text := err.Error()

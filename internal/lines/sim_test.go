@@ -1,7 +1,6 @@
 package lines
 
 import (
-	"context"
 	"crypto"
 	"encoding/pem"
 	"fmt"
@@ -226,29 +225,6 @@ func TestDNSNeverShows(t *testing.T) {
 	want := "the next key waits: _25._tcp.mail.example.org.: ns1 lacks those of the next key; ns2 lacks those of the next key"
 	if err != nil || len(s.Waits) == 0 || s.Waits[0].Why != want || s.Alarm != nil {
 		t.Errorf("%+v %v", s, err)
-	}
-}
-
-// TestHookFails: a hook is tried again later and later, and is never lost.
-func TestHookFails(t *testing.T) {
-	w := newWorld(t, 90*day, 5)
-	w.rand = nil
-	w.hookUntil = w.now.Add(30 * time.Hour)
-	start := w.now
-	tries := []time.Duration{}
-	hook := w.deploy
-	for range 40 * 60 {
-		k := w.keeper()
-		k.Hook = func(ctx context.Context, h Hook) error {
-			tries = append(tries, w.now.Sub(start))
-			return hook(ctx, h)
-		}
-		k.Run(t.Context(), w.line, Word{})
-		w.now = w.now.Add(time.Minute)
-	}
-	want := []time.Duration{0, time.Minute, 11 * time.Minute, 111 * time.Minute, 111*time.Minute + day, 111*time.Minute + 2*day}
-	if fmt.Sprint(tries) != fmt.Sprint(want[:len(tries)]) || len(tries) < 5 {
-		t.Errorf("tries %v", tries)
 	}
 }
 
