@@ -25,7 +25,7 @@ import (
 
 // Network is the Observer that looks at the world as it is.
 type Network struct {
-	Servers  []authority.Server // must answer; none = the zones' NS sets, which otherwise count where they answer
+	Servers  []authority.Server // must answer; none = the zones' NS sets, which otherwise count where one of them answers
 	Finder   authority.Finder
 	Validate validate.Source // what TLSA answers must be secure by; nil = nothing is asked
 }
@@ -63,8 +63,9 @@ func (n Network) look(ctx context.Context, s config.Service) Sight {
 			owner, at = alias, alias
 			continue
 		}
+		heard := slices.ContainsFunc(seen[len(must):], func(v ServerSight) bool { return v.Silent == "" })
 		for i, v := range seen {
-			if i >= len(must) && v.Silent != "" {
+			if i >= len(must) && v.Silent != "" && !heard {
 				notes = append(notes, v.Server+": no answer with authority")
 				continue
 			}
@@ -79,9 +80,9 @@ func (n Network) look(ctx context.Context, s config.Service) Sight {
 	return sight
 }
 
-// serversOf are those that must answer for a name, and those whose answers count if
-// there are any: the NS set beside the servers of the configuration, for a client
-// asks the NS set, but from here it may be out of reach. Notes say who is left out.
+// serversOf are those that must answer for a name, and those that must all answer if one
+// of them does: the NS set beside the servers of the configuration, for a client asks the
+// NS set, but from here it may be out of reach. Notes say who is left out.
 func (n Network) serversOf(ctx context.Context, name domain.Name) (must, also []authority.Server, notes []string, err error) {
 	var found []authority.Server
 	zone, err := n.Finder.Zone(ctx, name)

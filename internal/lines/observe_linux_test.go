@@ -133,8 +133,8 @@ func TestLookBelievesNobody(t *testing.T) {
 		}
 	}
 
-	// One that cannot be heard is waited for, unless the configuration has others; then
-	// it is named.
+	// One that cannot be heard is waited for, unless the configuration has others and none
+	// of the NS set beside them is heard; then it is named.
 	stop()
 	one.keys.Store(both)
 	n := Network{Finder: authority.Finder{Resolver: authority.Resolver{at}, Port: at.Port(), No6: true}}
@@ -146,6 +146,16 @@ func TestLookBelievesNobody(t *testing.T) {
 	if got, why := judge(sight, key); got != present || len(sight.Notes) != 1 || !strings.HasPrefix(sight.Notes[0], "ns2.example.org. (127.0.0.2") {
 		t.Errorf("%v %q %q", got, why, sight.Notes)
 	}
+	// Where one of the NS set is heard, it is not out of reach: all of it must be.
+	hidden := &answers{}
+	hidden.keys.Store(both)
+	_, apart := hidden.listen(t, "127.0.0.1:0")
+	n.Servers = []authority.Server{{Addr: apart}}
+	sight = n.Look(t.Context(), []config.Service{service})[0]
+	if got, why := judge(sight, key); got != unknown || !strings.HasPrefix(why, "ns2.example.org. (127.0.0.2") || len(sight.Notes) > 0 {
+		t.Errorf("%v %q %q", got, why, sight.Notes)
+	}
+	n.Servers = []authority.Server{{Addr: at}}
 	n.Finder.Resolver = authority.Resolver{netip.MustParseAddrPort("127.0.0.1:9")}
 	sight = n.Look(t.Context(), []config.Service{service})[0]
 	if got, why := judge(sight, key); got != present || len(sight.Notes) != 1 || !strings.Contains(sight.Notes[0], "cannot be found") {
