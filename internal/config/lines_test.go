@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -50,6 +51,14 @@ ca-file = "ca.pem"
 	}
 	if h.Account.Key != "/secret/key" || h.Account.CAFile != "ca.pem" || h.LinesDir != "lines" {
 		t.Errorf("%+v", h.Account)
+	}
+}
+
+// TestProbePorts: an address without a port has the service's.
+func TestProbePorts(t *testing.T) {
+	h, faults := hookOf(t, "[service.smtp]\nhost = \"h.example\"\nprobe = [\"192.0.2.25\", \"2001:db8::25\", \"192.0.2.26:2525\", \"192.0.2.27@26\"]\nport = 25\n")
+	if got := fmt.Sprint(h.Services[0].Probe); len(faults) > 0 || got != "[192.0.2.25:25 [2001:db8::25]:25 192.0.2.26:2525 192.0.2.27:26]" {
+		t.Errorf("%s %v", got, faults)
 	}
 }
 

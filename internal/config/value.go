@@ -234,11 +234,14 @@ func argv(to *[]string) func(value) error {
 }
 
 // addresses reads a list of server addresses.
-func addresses(to *[]netip.AddrPort) func(value) error {
+func addresses(to *[]netip.AddrPort) func(value) error { return addressesOr(to, 53) }
+
+// addressesOr is addresses for those that have another port where they say none.
+func addressesOr(to *[]netip.AddrPort, port uint16) func(value) error {
 	return func(v value) error {
 		var out []netip.AddrPort
 		err := v.each(func(s string) error {
-			a, err := ParseAddress(s)
+			a, err := parseAddress(s, port)
 			if err == nil && slices.Contains(out, a) {
 				err = fmt.Errorf("%s stands twice", a)
 			}
@@ -254,10 +257,12 @@ func addresses(to *[]netip.AddrPort) func(value) error {
 
 // ParseAddress reads IP, IP@PORT (as name servers write it), IPv4:PORT or
 // [IPv6]:PORT. The port is 53 by default.
-func ParseAddress(s string) (netip.AddrPort, error) {
+func ParseAddress(s string) (netip.AddrPort, error) { return parseAddress(s, 53) }
+
+func parseAddress(s string, port uint16) (netip.AddrPort, error) {
 	bad := fmt.Errorf("%q is no address such as 192.0.2.1, 192.0.2.1@5353 or [2001:db8::1]:53", s)
 	if ip, err := netip.ParseAddr(s); err == nil {
-		return netip.AddrPortFrom(ip, 53), nil
+		return netip.AddrPortFrom(ip, port), nil
 	}
 	if host, port, ok := strings.Cut(s, "@"); ok {
 		ip, err := netip.ParseAddr(host)
