@@ -290,8 +290,9 @@ func commands(to *[][]string) func(value) error {
 	}
 }
 
-// checkLines wants every service that a line names to be there, and the places of a
-// line to be its own: below those of all lines, or where it says.
+// checkLines wants every service that a line names to be there, its names to be such as
+// may be proved, and the places of a line to be its own: below those of all lines, or
+// where it says.
 func (l *loader) checkLines(h *Hook, root *table) {
 	owner := map[string]string{}
 	for _, n := range h.Lines {
@@ -309,6 +310,11 @@ func (l *loader) checkLines(h *Hook, root *table) {
 		if a := h.Account; a != nil && filepath.Clean(a.Key) == filepath.Join(l.inTree(h.KeysDir), n.Name) {
 			l.errorf(at, "config-value", "line %s: %s is the account's key: another name, or another key in [account]", n.Name, a.Key)
 		}
+		for _, name := range n.Names {
+			if !h.mayProve(strings.TrimPrefix(name, "*.")) {
+				l.errorf(root.find("line").val.table.find(n.Name).val.table.find("names").at, "config-value", "names: %s may not be proved: it is not within `names` at the top", name)
+			}
+		}
 		for _, name := range n.Services {
 			if !slices.ContainsFunc(h.Services, func(s Service) bool { return s.Name == name }) {
 				at := diag.Pos{File: HookFile}
@@ -319,6 +325,17 @@ func (l *loader) checkLines(h *Hook, root *table) {
 			}
 		}
 	}
+}
+
+// mayProve reports whether challenges for a name may be written: it is within those of
+// the configuration, or has an owner of its own.
+func (h *Hook) mayProve(name string) bool {
+	n, err := domain.Parse(name)
+	if err != nil || len(h.Names) == 0 {
+		return true // any; what is no name is refused before
+	}
+	_, alias := h.Alias[n]
+	return alias || slices.ContainsFunc(h.Names, n.IsWithin)
 }
 
 // checkPlaces wants private keys and state to be in no directory that others are given: the

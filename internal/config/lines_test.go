@@ -78,11 +78,12 @@ func TestLineFaults(t *testing.T) {
 		"[line.mail]\nnames = [\"a.example\"]\ncsr = \"../x\"":                                          `acmehook.toml:3:7: csr: "../x" leads out of the tree: write the whole path [config-value]`,
 		"[line.mail]\nnames = [\"a.example\"]\nmust-staple = true":                                      "acmehook.toml:3:15: must-staple: is refused: CAs answer no OCSP any more, and clients would turn away from a certificate that demands it [config-value]",
 		"[line.a]\nnames = [\"a.example\"]\n[line.b]\nnames = [\"b.example\"]\ndirectory = \"lines/a\"": "acmehook.toml:3:7: line b: lines/a is taken by the line a [config-value]",
-		"[service.x]\nport = 1":                                                                         "acmehook.toml:1:10: service x: host is missing [config-value]",
-		"[service.x]\nport = 1\nhost = \"h.example\"\nprobe = \"x\"":                                    `acmehook.toml:4:9: probe: must be "none" or a list of addresses such as "192.0.2.1:443" [config-value]`,
-		"[account]\ndirectory = \"http://ca.example/\"":                                                 `acmehook.toml:2:13: directory: "http://ca.example/" is no https URL [config-value]`,
-		"[account]\neab-key-id = \"x\"":                                                                 "acmehook.toml:1:2: account: eab-key-id and eab-key-file are given together or not at all [config-value]",
-		"[account]\ncontact = [\"x@example.org\"]":                                                      `acmehook.toml:2:12: contact: "x@example.org" is no URL such as mailto:hostmaster@example.org [config-value]`,
+		"names = [\"a.example\", \"*.b.example\"]\nalias = {\"c.example\" = \"c.example.net\"}\n[line.mail]\nnames = [\"x.a.example\", \"*.a.example\", \"c.example\", \"x.b.example\"]": "acmehook.toml:4:1: names: x.b.example may not be proved: it is not within `names` at the top [config-value]",
+		"[service.x]\nport = 1": "acmehook.toml:1:10: service x: host is missing [config-value]",
+		"[service.x]\nport = 1\nhost = \"h.example\"\nprobe = \"x\"": `acmehook.toml:4:9: probe: must be "none" or a list of addresses such as "192.0.2.1:443" [config-value]`,
+		"[account]\ndirectory = \"http://ca.example/\"":              `acmehook.toml:2:13: directory: "http://ca.example/" is no https URL [config-value]`,
+		"[account]\neab-key-id = \"x\"":                              "acmehook.toml:1:2: account: eab-key-id and eab-key-file are given together or not at all [config-value]",
+		"[account]\ncontact = [\"x@example.org\"]":                   `acmehook.toml:2:12: contact: "x@example.org" is no URL such as mailto:hostmaster@example.org [config-value]`,
 	} {
 		if _, faults := hookOf(t, text); len(faults) != 1 || faults[0] != want {
 			t.Errorf("%q:\n%q, want\n%q", text, faults, want)
