@@ -89,10 +89,10 @@ func (h *hook) register(c *ucli.Context) error {
 // caa are the records that allow the names of the lines to this account alone.
 func (h *hook) caa(ctx context.Context, client *acmeclient.Client, account string) ([]string, error) {
 	d, err := client.Directory(ctx)
-	if err != nil || len(d.CAA) == 0 || strings.ContainsAny(account+d.CAA[0], "\"\\; ") {
-		return nil, err
-	}
 	out := []string{}
+	if err != nil || len(d.CAA) == 0 || strings.ContainsAny(account+d.CAA[0], "\"\\; ") {
+		return out, err
+	}
 	seen := map[string]bool{}
 	for _, l := range h.config.Lines {
 		for _, name := range l.Names {

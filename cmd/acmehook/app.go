@@ -162,7 +162,7 @@ func (p *program) load(c *ucli.Context) (*hook, error) {
 	}
 	cfg, faults := config.LoadHook(dir)
 	if faults.HasErrors() {
-		if err := (cli.Printer{Program: "acmehook", Err: p.err}).Diagnostics(faults); err != nil {
+		if err := p.printer(c).Diagnostics(faults); err != nil {
 			return nil, err
 		}
 		return nil, cli.Exit(cli.ExitRejected)

@@ -131,7 +131,7 @@ func (p *program) runAll(c *ucli.Context) error {
 		return err
 	}
 	if len(h.config.Lines) == 0 {
-		return cli.Rejectedf("acmehook.toml has no [line.NAME]")
+		return errNoLines()
 	}
 	err = h.lockedNow(func() error { return h.runLines(c.Context) })
 	if errors.Is(err, durable.ErrLocked) {
@@ -139,6 +139,8 @@ func (p *program) runAll(c *ucli.Context) error {
 	}
 	return err
 }
+
+func errNoLines() error { return cli.Rejectedf("acmehook.toml has no [line.NAME]") }
 
 // runLines does what is due for all lines, and tells what somebody must look at:
 // also when nothing could be done at all.

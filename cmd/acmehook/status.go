@@ -30,6 +30,9 @@ func (p *program) statusCommand() *ucli.Command {
 			if err != nil {
 				return err
 			}
+			if len(list) == 0 { // a monitor must not take another directory for a line at rest
+				return errNoLines()
+			}
 			k := &lines.Keeper{Config: h.config, Now: h.clock}
 			client, noAccount := h.client()
 			if noAccount == nil { // without account there are no orders

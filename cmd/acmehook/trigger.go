@@ -26,8 +26,11 @@ func (p *program) triggerCommand() *ucli.Command {
 				return err
 			}
 			list := h.config.Services
-			if c.NArg() > 0 {
+			switch {
+			case c.NArg() > 0:
 				list = nil
+			case len(list) == 0:
+				return cli.Rejectedf("acmehook.toml has no [service.NAME]")
 			}
 			for _, name := range c.Args().Slice() {
 				s, ok := h.config.Service(name)

@@ -118,7 +118,7 @@ func checkLeaf(leaf *x509.Certificate, want expected) error {
 	case leaf.NotBefore.Before(want.since.Add(-maxBackdate)):
 		return fmt.Errorf(refused+"it is an old one, of %s", stamp(leaf.NotBefore))
 	case life > want.life:
-		return fmt.Errorf(refused+"it is valid for %d days", int(life/(24*time.Hour)))
+		return fmt.Errorf(refused+"it is valid for %d days, more than the %d of max-lifetime", int(life/(24*time.Hour)), int(want.life/(24*time.Hour)))
 	}
 	if err := sameNames(leaf.DNSNames, want.names); err != nil {
 		return fmt.Errorf(refused+"%w", err)
