@@ -19,7 +19,7 @@ func TestHostileCA(t *testing.T) {
 			f, z := newFakeCA(t), newZone(t)
 			said := f.Play(row)
 			c := newClient(t, f, func(c *Config) {
-				c.Limits.Issue, c.Limits.Lifetime = 100*time.Millisecond, 400*24*time.Hour
+				c.Limits.Issue, c.Limits.Lifetime = 100*time.Millisecond, 2000*24*time.Hour
 				if strings.HasPrefix(row.Name, "slow") || row.Name == "no answer" {
 					c.Limits.Request = time.Second
 				}

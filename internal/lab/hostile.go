@@ -199,7 +199,7 @@ func Hostilities() []Hostility {
 		{"expired", leaf(func(c *x509.Certificate) { c.NotAfter = day(1) }), fetch + refused + "it expired at 2001-01-01T00:00:00Z"},
 		{"of the future", leaf(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = day(90), day(91) }), fetch + refused + "it is not valid before 2090-01-01T00:00:00Z"},
 		{"an old one", leaf(func(c *x509.Certificate) { c.NotBefore = day(10) }), fetch + refused + "it is an old one, of 2010-01-01T00:00:00Z"},
-		{"for ever", leaf(func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(5000 * 24 * time.Hour) }), fetch + refused + "it is valid for 5000 days, more than the 400 of max-lifetime"},
+		{"for ever", leaf(func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(5000 * 24 * time.Hour) }), fetch + refused + "it is valid for 5000 days, more than the 2000 of max-lifetime"},
 		{"junk before the chain", chain(func(s string) string { return "hello\n" + s }), fetch + "the chain holds something else than PEM blocks"},
 		{"junk in the chain", chain(func(s string) string { return strings.Replace(s, "-----\n-----", "-----\n<b>\n-----", 1) }), fetch + "the chain holds something else than PEM blocks"},
 		{"a private key in the chain", chain(func(s string) string { return s + Block("EC PRIVATE KEY", []byte("0")) }), fetch + `the chain holds a PEM block "EC PRIVATE KEY"`},
