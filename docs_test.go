@@ -513,26 +513,29 @@ func loadConfig(t *testing.T, section, text string) (any, diag.List) {
 	return c, faults
 }
 
-// TestExamplesOfConfiguration: what docs/config.md shows is accepted.
+// TestExamplesOfConfiguration: what docs/config.md and docs/acme.md show is accepted.
 func TestExamplesOfConfiguration(t *testing.T) {
-	section, text, inside, n := "", "", false, 0
-	for line := range strings.Lines(read(t, "docs/config.md")) {
-		switch {
-		case strings.HasPrefix(line, "## "):
-			section = strings.TrimSpace(line[3:])
-		case strings.HasPrefix(line, "```toml"):
-			inside, text = true, ""
-		case strings.HasPrefix(line, "```"):
-			inside = false
-			if _, faults := loadConfig(t, section, text); len(faults) > 0 {
-				t.Errorf("an example of %s: %v\n%s", section, faults, text)
+	n := 0
+	for file, all := range map[string]string{"config.md": read(t, "docs/config.md"), "acme.md": read(t, "docs/acme.md")} {
+		section, text, inside := "acmehook.toml", "", false
+		for line := range strings.Lines(all) {
+			switch {
+			case strings.HasPrefix(line, "## ") && file == "config.md":
+				section = strings.TrimSpace(line[3:])
+			case strings.HasPrefix(line, "```toml"):
+				inside, text = true, ""
+			case inside && strings.HasPrefix(line, "```"):
+				inside = false
+				if _, faults := loadConfig(t, section, text); len(faults) > 0 {
+					t.Errorf("%s: an example of %s: %v\n%s", file, section, faults, text)
+				}
+				n++
+			case inside:
+				text += line
 			}
-			n++
-		case inside:
-			text += line
 		}
 	}
-	if n < len(tablesOfKeys()) {
+	if n < len(tablesOfKeys())+1 {
 		t.Errorf("%d examples for %d tables", n, len(tablesOfKeys()))
 	}
 }
