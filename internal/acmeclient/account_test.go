@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -260,9 +261,13 @@ func TestRevoke(t *testing.T) {
 					}
 				}
 				if p, ok := ca.(*lab.CA); ok && version == "2.10" {
-					_, status := p.Manage("GET", fmt.Sprintf("/cert-status-by-serial/%x", leaf.SerialNumber), "")
-					if !strings.Contains(status, `"Status":"Revoked"`) && !strings.Contains(status, `"Status": "Revoked"`) || !strings.Contains(status, fmt.Sprint(reason)) {
-						t.Errorf("%s: %s", by, status)
+					_, text := p.Manage("GET", fmt.Sprintf("/cert-status-by-serial/%x", leaf.SerialNumber), "")
+					var said struct {
+						Status string
+						Reason Reason
+					}
+					if err := json.Unmarshal([]byte(text), &said); err != nil || said.Status != "Revoked" || said.Reason != reason {
+						t.Errorf("%s: %v %s", by, err, text)
 					}
 				}
 			}

@@ -92,6 +92,16 @@ func Hostilities() []Hostility {
 			<-time.After(time.Millisecond)
 		}
 	}
+	endless := func(f *FakeCA) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			for range 1024 {
+				if _, err := io.WriteString(w, strings.Repeat("x", 64<<10)); err != nil {
+					return
+				}
+			}
+			f.t.Error("the client reads 64 MB of an answer")
+		}
+	}
 	to := func(u string) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, u, http.StatusFound) }
 	}
@@ -194,6 +204,15 @@ func Hostilities() []Hostility {
 				return head + "-----END CERTIFICATE-----\n" + Block("CERTIFICATE", Sign(f.t, &renamed, &renamed, f.Key.Public(), f.Key).Raw)
 			}
 		}, fetch + "certificate 2 of the chain did not sign the one before it"},
+		{"an issuer's name without its key", func(f *FakeCA) {
+			f.Chain = func(s string) string {
+				other := newKey(f.t)
+				template := *f.Issuer
+				template.PublicKey, template.SubjectKeyId, template.AuthorityKeyId = nil, nil, nil
+				head, _, _ := strings.Cut(s, "-----END CERTIFICATE-----\n")
+				return head + "-----END CERTIFICATE-----\n" + Block("CERTIFICATE", Sign(f.t, &template, &template, other.Public(), other).Raw)
+			}
+		}, fetch + "certificate 2 of the chain did not sign the one before it"},
 		{"a CA", leaf(func(c *x509.Certificate) { c.IsCA = true }), fetch + refused + "it is a CA's"},
 		{"for clients", leaf(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), fetch + refused + "it is not for servers"},
 		{"expired", leaf(func(c *x509.Certificate) { c.NotAfter = day(1) }), fetch + refused + "it expired at 2001-01-01T00:00:00Z"},
@@ -223,6 +242,7 @@ func Hostilities() []Hostility {
 		{"10 MB chain", chain(func(s string) string { return strings.Repeat(s, 10<<20/len(s)) }), "fetch the certificate: " + malformed + "an answer of more than 1048576 octets"},
 		{"10 MB header", answered("/order", func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X", strings.Repeat("x", 10<<20)) }),
 			"look at the order: failed for the moment: net/http: HTTP/1.x transport connection broken: net/http: server response headers exceeded 65536 bytes; aborted"},
+		{"endless answer", func(f *FakeCA) { f.Take = At("/order", endless(f)) }, "look at the order: " + malformed + "an answer of more than 1048576 octets"},
 		{"no answer", answered("/order", stall), "look at the order: failed for the moment: no whole answer in time"},
 		{"slow answer", answered("/order", drip), "look at the order: failed for the moment: no whole answer in time"},
 		{"slow directory", answered("/dir", drip), "find the account: read the CA's directory: failed for the moment: no whole answer in time"},
