@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -55,7 +54,7 @@ func (v *victim) count() int {
 
 func newVictim(t *testing.T, program, umask, more string) *victim {
 	v := &victim{yard: newYard(t), program: program, umask: umask, ca: lab.NewFakeCA(t)}
-	v.server = lab.TLSServer(t, lab.TLSOptions{Clear: func(net.Conn) error { v.point(); return nil }, Certs: map[string][]tls.Certificate{}})
+	v.server = lab.TLSServer(t, lab.TLSOptions{Met: v.point, Certs: map[string][]tls.Certificate{}})
 	v.ca.Take = func(*lab.FakeCA, http.ResponseWriter, *http.Request) bool { v.point(); return false }
 	v.ca.Change = func(_ *lab.FakeCA, path string, _ map[string]any) {
 		if path == "/finalize" {

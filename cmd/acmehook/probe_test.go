@@ -1,11 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"crypto/tls"
 	"fmt"
-	"io"
-	"net"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,58 +13,30 @@ import (
 	"zonebuild/internal/lab"
 )
 
-// talk is a dialogue before TLS: what is said, what must be heard then, and so on.
-// TAG stands for the first word that was heard last.
-func talk(steps ...string) func(net.Conn) error {
-	return func(c net.Conn) error {
-		tag := ""
-		for i, step := range steps {
-			if i%2 == 0 {
-				if _, err := io.WriteString(c, strings.ReplaceAll(step, "TAG", tag)); err != nil {
-					return err
-				}
-				continue
-			}
-			var heard bytes.Buffer
-			for one := make([]byte, 1); !strings.HasSuffix(heard.String(), step); {
-				if _, err := io.ReadFull(c, one); err != nil || heard.Len() > 4096 {
-					return fmt.Errorf("heard %q, not %q: %w", &heard, step, err)
-				}
-				heard.Write(one)
-			}
-			tag, _, _ = strings.Cut(heard.String(), " ")
-		}
-		return nil
-	}
-}
-
 // TestProbes asks services of all kinds what they serve: the line is settled when all
 // of them have the live certificate, and not before.
 func TestProbes(t *testing.T) {
-	xmpp := func(content string) func(net.Conn) error {
-		return talk("", "version='1.0'>", "<?xml version='1.0'?><stream:stream xmlns='"+content+"' xmlns:stream='http://etherx.jabber.org/streams' id='1' version='1.0'>"+
-			"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>", "/>", "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+	kinds := map[string]struct{ speak, table string }{
+		"smtp":       {"smtp", "port = 25"},
+		"submission": {"smtp", "port = 587"},
+		"elsewhere":  {"smtp", "port = 2525\nstarttls = \"smtp\""},
+		"smtps":      {"", "port = 465"},
+		"lmtp":       {"lmtp", "port = 24\nstarttls = \"lmtp\""},
+		"imap":       {"imap", "port = 143"},
+		"imaps":      {"", "port = 993"},
+		"pop3":       {"pop3", "port = 110"},
+		"sieve":      {"sieve", "port = 4190"},
+		"client":     {"xmpp-client", "port = 5222"},
+		"peer":       {"xmpp-server", "port = 5269"},
+		"ldap":       {"ldap", "port = 389"},
+		"ftp":        {"ftp", "port = 21"},
+		"postgres":   {"postgres", "port = 5432"},
+		"nntp":       {"nntp", "port = 119"},
 	}
-	mailTalk := talk("220 mail.example ESMTP\r\n", "\r\n", "250-mail.example\r\n250 STARTTLS\r\n", "STARTTLS\r\n", "220 go ahead\r\n")
-	kinds := map[string]struct {
-		table string
-		clear func(net.Conn) error
-	}{
-		"smtp":       {"port = 25", mailTalk},
-		"submission": {"port = 587", mailTalk},
-		"elsewhere":  {"port = 2525\nstarttls = \"smtp\"", mailTalk},
-		"smtps":      {"port = 465", nil},
-		"lmtp":       {"port = 24\nstarttls = \"lmtp\"", mailTalk},
-		"imap":       {"port = 143", talk("* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n", "CAPABILITY\r\n", "* CAPABILITY IMAP4rev1 STARTTLS\r\nTAG OK done\r\n", "STARTTLS\r\n", "TAG OK go ahead\r\n")},
-		"imaps":      {"port = 993", nil},
-		"pop3":       {"port = 110", talk("+OK ready\r\n", "CAPA\r\n", "+OK\r\nSTLS\r\n.\r\n", "STLS\r\n", "+OK go ahead\r\n")},
-		"sieve":      {"port = 4190", talk("\"SIEVE\" \"fileinto\"\r\n\"STARTTLS\"\r\nOK \"ready\"\r\n", "STARTTLS\r\n", "OK \"go ahead\"\r\n")},
-		"client":     {"port = 5222", xmpp("jabber:client")},
-		"peer":       {"port = 5269", xmpp("jabber:server")},
-		"ldap":       {"port = 389", talk("", "1.3.6.1.4.1.1466.20037", "\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00")},
-		"ftp":        {"port = 21", talk("220 ready\r\n", "AUTH TLS\r\n", "234 go ahead\r\n")},
-		"postgres":   {"port = 5432", talk("", "\x00\x00\x00\x08\x04\xd2\x16\x2f", "S")},
-		"nntp":       {"port = 119", talk("200 ready\r\n", "CAPABILITIES\r\n", "101 list:\r\nVERSION 2\r\nSTARTTLS\r\n.\r\n", "STARTTLS\r\n", "382 go ahead\r\n")},
+	for _, speak := range lab.Talks() {
+		if !slices.ContainsFunc(slices.Collect(maps.Values(kinds)), func(k struct{ speak, table string }) bool { return k.speak == speak }) {
+			t.Errorf("nobody speaks %s", speak)
+		}
 	}
 	y := newYard(t)
 	other, err := tls.X509KeyPair(strange(t))
@@ -75,7 +46,7 @@ func TestProbes(t *testing.T) {
 	servers := map[string]*lab.TLS{}
 	table, names := "", []string{}
 	for name, k := range kinds {
-		servers[name] = lab.TLSServer(t, lab.TLSOptions{Clear: k.clear, Certs: map[string][]tls.Certificate{"": {other}}})
+		servers[name] = lab.TLSServer(t, lab.TLSOptions{Speak: k.speak, Certs: map[string][]tls.Certificate{"": {other}}})
 		table += fmt.Sprintf("[service.%s]\nhost = \"mail.example.org\"\ntlsa = false\nprobe = [%q]\n%s\n", name, servers[name].Addr(), k.table)
 		names = append(names, fmt.Sprintf("%q", name))
 	}

@@ -62,7 +62,7 @@ func newTown(t *testing.T, start func(testing.TB, string) *lab.CA) *town {
 	}
 	w.nsd = lab.NSD(t, lab.NSDOptions{Dir: filepath.Join(w.tree, "signed"), Zones: []string{"example.org"}})
 	w.ca = start(t, w.nsd.Addr())
-	w.server = lab.TLSServer(t, lab.TLSOptions{SMTP: true, Certs: map[string][]tls.Certificate{}})
+	w.server = lab.TLSServer(t, lab.TLSOptions{Speak: "smtp", Certs: map[string][]tls.Certificate{}})
 	w.direct = lab.TLSServer(t, lab.TLSOptions{Certs: map[string][]tls.Certificate{}})
 	w.plant("soa/example.org", "$TTL 1h\n@ SOA ns1 hostmaster 1 2h 30m 4w 1m\n@ NS ns1\n")
 	w.plant("primary/example.org", "ns1 A 127.0.0.1\nmail A 127.0.0.1\n@ MX 10 mail\n")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,12 +35,7 @@ func TestPresets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clear := map[string]func(net.Conn) error{
-		"postfix":  talk("220 mail.example ESMTP\r\n", "\r\n", "250-mail.example\r\n250 STARTTLS\r\n", "STARTTLS\r\n", "220 go ahead\r\n"),
-		"openldap": talk("", "1.3.6.1.4.1.1466.20037", "\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"),
-		"prosody": talk("", "version='1.0'>", "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='1' version='1.0'>"+
-			"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>", "/>", "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
-	}
+	speaks := map[string]string{"postfix": "smtp", "openldap": "ldap", "prosody": "xmpp-client"}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".toml")
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +43,7 @@ func TestPresets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := lab.TLSServer(t, lab.TLSOptions{Clear: clear[name], Certs: map[string][]tls.Certificate{"": {old}}})
+			server := lab.TLSServer(t, lab.TLSOptions{Speak: speaks[name], Certs: map[string][]tls.Certificate{"": {old}}})
 			y := &yard{t: t, dir: t.TempDir()}
 			y.write("certs/fullchain.pem", string(cert))
 			if err := os.Chmod(y.path("certs/fullchain.pem"), 0o444); err != nil {

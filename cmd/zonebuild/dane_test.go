@@ -164,7 +164,7 @@ func daneWorld(t *testing.T) (*daneLab, []daneCase) {
 	add("nowhere", 1, untested)
 	c = plain("smtp")
 	l.host(signed("smtp"), mail, record(3, 1, 1, c))
-	add("smtp", 1, mail+" did not dane-validate, because: protocol error: the server does not speak TLS but says \"220 lab ESMTP\\r\\n… [no-handshake]")
+	add("smtp", 1, mail+" did not dane-validate, because: protocol error: the server does not speak TLS but says \"220 lab ready\\r\\n… [no-handshake]")
 	cases = append(cases, daneCase{host: "smtp", args: []string{"--starttls", "smtp"}, lines: []string{mail + " dane-validated successfully"}})
 
 	// Keys.

@@ -238,7 +238,7 @@ func (l *daneLab) start() {
 	l.anchor = filepath.Join(l.dir, "anchor")
 	write(t, l.anchor, strings.Join(anchors, "\n")+"\n")
 	lab.TLSServer(t, lab.TLSOptions{Addr: l.at("127.0.0.2"), Certs: l.certs})
-	lab.TLSServer(t, lab.TLSOptions{Addr: l.at("127.0.0.3"), Certs: l.certs, SMTP: true})
+	lab.TLSServer(t, lab.TLSOptions{Addr: l.at("127.0.0.3"), Certs: l.certs, Speak: "smtp"})
 }
 
 func (l *daneLab) at(addr string) string { return net.JoinHostPort(addr, fmt.Sprint(l.port)) }

@@ -56,7 +56,7 @@ func TestTLSALookAt(t *testing.T) {
 		"ECDSA":            {lab.TLSOptions{Certs: map[string][]tls.Certificate{"": {e}}}, 1},
 		"TLS 1.3 alone":    {lab.TLSOptions{Certs: map[string][]tls.Certificate{"": {e}}, MinVersion: tls.VersionTLS13}, 1},
 		"TLS 1.2 at most":  {lab.TLSOptions{Certs: map[string][]tls.Certificate{"": {e, r}}, MaxVersion: tls.VersionTLS12}, 2},
-		"another protocol": {lab.TLSOptions{Certs: map[string][]tls.Certificate{"": {e}}, SMTP: true}, 0},
+		"another protocol": {lab.TLSOptions{Certs: map[string][]tls.Certificate{"": {e}}, Speak: "smtp"}, 0},
 	} {
 		server := lab.TLSServer(t, c.o)
 		seen := lookAt(t.Context(), netip.MustParseAddrPort(server.Addr()), starttls.Options{ServerName: "mail.example.org", Timeout: 2 * time.Second})

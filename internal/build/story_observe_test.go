@@ -44,7 +44,7 @@ func TestTLSAReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, a, b := certificateOf(t, old, "mail.example.org"), newCertificate(t, "mail.example.org"), newCertificate(t, "mail.example.org")
-	server := lab.TLSServer(t, lab.TLSOptions{SMTP: true, Certs: map[string][]tls.Certificate{"mail.example.org": {a.tls(), r.tls()}}})
+	server := lab.TLSServer(t, lab.TLSOptions{Speak: "smtp", Certs: map[string][]tls.Certificate{"mail.example.org": {a.tls(), r.tls()}}})
 	_, port, err := net.SplitHostPort(server.Addr())
 	if err != nil {
 		t.Fatal(err)

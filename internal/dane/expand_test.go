@@ -23,7 +23,7 @@ import (
 // TestMX: the servers of a domain (RFC 7672 §2.2), and the names that count.
 func TestMX(t *testing.T) {
 	one, byDomain := shown(t, "mx1.example", nil), shown(t, "example.org", nil)
-	s := lab.TLSServer(t, lab.TLSOptions{SMTP: true, Certs: map[string][]tls.Certificate{"mx1.example": {one}, "mx2.example": {byDomain}, "example.org": {byDomain}, "pkix.example": {one}}})
+	s := lab.TLSServer(t, lab.TLSOptions{Speak: "smtp", Certs: map[string][]tls.Certificate{"mx1.example": {one}, "mx2.example": {byDomain}, "example.org": {byDomain}, "pkix.example": {one}}})
 	p := port(t, s.Addr())
 	at := func(name string) string { return fmt.Sprintf("_%d._tcp.%s TLSA", p, name) }
 	anchor := of(t, tlsa.Kind{Usage: 2, Selector: 0, MatchingType: 0}, byDomain)

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"bufio"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -17,9 +16,8 @@ import (
 type TLSOptions struct {
 	Addr       string                       // HOST:PORT; "": a free port of 127.0.0.1
 	Certs      map[string][]tls.Certificate // SNI, in lower case → what it shows; "": to all others
-	SMTP       bool                         // it speaks SMTP first and starts TLS when it is asked to
-	Clear      func(c net.Conn) error       // another protocol before TLS; nil: none
-	Speak      string                       // likewise, one of Talks; "" = none
+	Met        func()                       // is called of each connection; nil: nothing
+	Speak      string                       // the protocol before TLS, one of Talks; "" = none
 	MinVersion uint16                       // of TLS; 0: TLS 1.0
 	MaxVersion uint16                       // of TLS; 0: the newest
 }
@@ -144,7 +142,10 @@ func (s *TLS) forget(c net.Conn) {
 // serve is one connection. That a client gives up is its own affair.
 func (s *TLS) serve(c net.Conn) {
 	c.SetDeadline(time.Now().Add(tlsTimeout))
-	if s.o.SMTP && startTLS(c) != nil || s.o.Clear != nil && s.o.Clear(c) != nil || s.o.Speak != "" && speak(c, s.o.Speak) != nil {
+	if s.o.Met != nil {
+		s.o.Met()
+	}
+	if s.o.Speak != "" && speak(c, s.o.Speak) != nil {
 		return
 	}
 	server := tls.Server(c, &tls.Config{
@@ -176,39 +177,4 @@ func (s *TLS) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 	}
 	return nil, errNoCertificate
-}
-
-// startTLS is the server's side of RFC 3207, up to the answer to STARTTLS.
-func startTLS(c net.Conn) error {
-	in := bufio.NewReader(io.LimitReader(c, 16<<10))
-	say := func(s string) error {
-		_, err := io.WriteString(c, s+"\r\n")
-		return err
-	}
-	if err := say("220 lab ESMTP"); err != nil {
-		return err
-	}
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return err
-		}
-		answer := "502 5.5.1 not here"
-		verb, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(line)), " ")
-		switch verb {
-		case "EHLO":
-			answer = "250-lab\r\n250-8BITMIME\r\n250 STARTTLS"
-		case "STARTTLS":
-			if in.Buffered() > 0 {
-				return errors.New("the client does not wait")
-			}
-			return say("220 2.0.0 ready to start TLS")
-		case "QUIT":
-			say("221 2.0.0 bye")
-			return io.EOF
-		}
-		if err := say(answer); err != nil {
-			return err
-		}
-	}
 }

@@ -56,13 +56,13 @@ func TestTLSServer(t *testing.T) {
 	ec, old := keys(t)
 	a, aOld := certificate(t, "a.example", ec), certificate(t, "a-rsa.example", old)
 	other, renewed := certificate(t, "other.example", ec), certificate(t, "renewed.example", ec)
-	for _, smtp := range []bool{false, true} {
-		s := lab.TLSServer(t, lab.TLSOptions{SMTP: smtp, Certs: map[string][]tls.Certificate{"a.example": {a, aOld}, "": {other}}})
+	for _, speak := range []string{"", "smtp"} {
+		s := lab.TLSServer(t, lab.TLSOptions{Speak: speak, Certs: map[string][]tls.Certificate{"a.example": {a, aOld}, "": {other}}})
 		client := func(args ...string) string {
 			t.Helper()
 			args = append([]string{"s_client", "-brief", "-connect", s.Addr()}, args...)
-			if smtp {
-				args = append(args, "-starttls", "smtp")
+			if speak != "" {
+				args = append(args, "-starttls", speak)
 			}
 			said, _ := lab.Try(t, "openssl", args...)
 			return said
@@ -70,7 +70,7 @@ func TestTLSServer(t *testing.T) {
 		sees := func(want string, args ...string) {
 			t.Helper()
 			if said := client(args...); !strings.Contains(said, want) {
-				t.Errorf("smtp %t %v: no %q in\n%s", smtp, args, want, said)
+				t.Errorf("%q %v: no %q in\n%s", speak, args, want, said)
 			}
 		}
 		sees("CN = a.example", "-servername", "A.example")
