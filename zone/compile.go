@@ -101,10 +101,10 @@ func (r Rules) compile(apex domain.Name, rangeMin int, was *Host, fragments ...F
 }
 
 // normalize settles open TTLs, gives each RRset one TTL (the lowest; RFC 2181
-// §5.2) and drops duplicate records.
+// §5.2) and drops duplicate records, in a set that nobody else has.
 func normalize(s *rrset.Set, fallback int64, faults *diag.List) *rrset.Set {
 	end, ttl := 0, uint32(0)
-	return s.Edit(func(i int) (uint32, bool) {
+	return s.EditOwn(func(i int) (uint32, bool) {
 		if i >= end {
 			end = s.RRsetEnd(i)
 			ttl = rrsetTTL(s, i, end, fallback, faults)
@@ -228,12 +228,12 @@ func (z *Zone) admit(r Rules, guests []Fragment, faults *diag.List) error {
 	if len(sets) == 0 {
 		return nil
 	}
-	merged, err := rrset.Merge(sets...)
+	sorted, err := rrset.Sort(sets...)
 	if err != nil {
 		return err
 	}
 	var quiet diag.List // a guest that repeats a record is no fault
-	add := normalize(merged.Sorted(), -1, &quiet)
+	add := normalize(sorted, -1, &quiet)
 	records, _, err := z.records.Edited(rrset.Edit{Add: add.Filter(func(i int) bool { return !z.has(add, i) })})
 	if err != nil {
 		return err

@@ -29,12 +29,12 @@ func compileHost(was *Host, hosts []Fragment, ttl int64, faults *diag.List) (*Ho
 		h.of, h.files = append(h.of, f.Records), append(h.files, files)
 		files += f.Records.Files()
 	}
-	merged, err := rrset.Merge(h.of...)
+	sorted, err := rrset.Sort(h.of...)
 	if err != nil {
 		return nil, err
 	}
 	before := len(*faults)
-	h.records = normalize(merged.Sorted(), ttl, faults)
+	h.records = normalize(sorted, ttl, faults)
 	h.silent = len(*faults) == before
 	return h, nil
 }

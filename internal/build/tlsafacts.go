@@ -117,11 +117,11 @@ func (t *Tree) handWritten(z *config.Zone) *rrset.Set {
 			sets = append(sets, f.Records)
 		}
 	}
-	all, err := rrset.Merge(sets...)
+	all, err := rrset.Sort(sets...)
 	if err != nil {
 		return &rrset.Set{}
 	}
-	return all.Sorted()
+	return all
 }
 
 // mentions reports whether a text holds a word of capitals, in any case.

@@ -21,7 +21,7 @@ type plain struct {
 }
 
 func random(r *rand.Rand, n int) []plain {
-	labels := []string{"a", "B", "z", "\\000", "\\001", "*", "aa", "yljkjljk"}
+	labels := []string{"a", "B", "z", "\\000", "\\001", "*", "aa", "sixsix", "yljkjljk"}
 	var out []plain
 	for i := range n {
 		name := "example."
@@ -49,12 +49,17 @@ func builderOf(t *testing.T, list []plain) *Builder {
 	if err != nil {
 		t.Fatal(err)
 	}
+	addTo(t, &b, file, list)
+	return &b
+}
+
+func addTo(t *testing.T, b *Builder, file uint16, list []plain) {
+	t.Helper()
 	for _, p := range list {
 		if err := b.Add([]byte(p.owner), p.typ, p.ttl, []byte(p.rdata), Pos{File: file, Line: p.line, Column: int(p.line % 300)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return &b
 }
 
 func listOf(s *Set) []plain {
@@ -112,12 +117,14 @@ func TestModel(t *testing.T) {
 		for n := 2; n <= 6; n++ {
 			equal(t, "sorted in parts", listOf(sa.sortedIn(n)), model)
 		}
-		merged, err := Merge(sa, setOf(t, b))
-		if err != nil {
-			t.Fatal(err)
+		for n := 1; n <= 6; n++ {
+			several, err := sortIn(n, []*Set{sa, setOf(t, b), {}, sa})
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "several sorted", listOf(several), sorted(slices.Concat(a, b, a)))
 		}
-		equal(t, "merged", listOf(merged), slices.Concat(a, b))
-		equal(t, "untouched by the merge", listOf(sa), a)
+		equal(t, "untouched by that", listOf(sa), a)
 		for i := range model {
 			if end := s.OwnerEnd(i); end != i+streak(model[i:], func(p plain) bool { return p.owner == model[i].owner }) {
 				t.Fatalf("OwnerEnd(%d) = %d", i, end)
@@ -154,6 +161,17 @@ func TestModel(t *testing.T) {
 			}
 		}
 		equal(t, "edited", listOf(edited), want)
+		equal(t, "untouched by that", listOf(s), model)
+		own := sa.Sorted()
+		edited = own.EditOwn(func(i int) (uint32, bool) {
+			for k := max(i-1, 0); k < len(model); k++ {
+				if string(own.Owner(k)) != model[k].owner || own.Type(k) != model[k].typ || string(own.Rdata(k)) != model[k].rdata {
+					t.Fatalf("at record %d, record %d is another", i, k)
+				}
+			}
+			return uint32(i), i%2 == 0
+		})
+		equal(t, "edited in place", listOf(edited), want)
 		kept := s.Filter(func(i int) bool { return i%3 == 0 })
 		want = nil
 		for i, p := range model {
@@ -213,11 +231,22 @@ func TestLarge(t *testing.T) {
 	}
 	s := setOf(t, list)
 	equal(t, "added", listOf(s), list)
-	merged, err := Merge(setOf(t, list[:3]), s, setOf(t, list[:2]))
-	if err != nil {
-		t.Fatal(err)
+	few, all := setOf(t, list[:3]), slices.Concat(list[:3], list, list[:3], list[100:], list[:2])
+	for n := 1; n <= 5; n++ {
+		several, err := sortIn(n, []*Set{few, s, few, setOf(t, list[100:]), setOf(t, list[:2])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "several sorted", listOf(several), sorted(all))
+		if several.Files() != 5 || several.index[several.Len()-1].file != 3 {
+			t.Errorf("%d files, the last record is of file %d", several.Files(), several.index[several.Len()-1].file)
+		}
+		for i := range several.Len() - 1 {
+			if several.SameOwner(i, i+1) != bytes.Equal(several.Owner(i), several.Owner(i+1)) {
+				t.Fatalf("records %d and %d: one owner: %t", i, i+1, several.SameOwner(i, i+1))
+			}
+		}
 	}
-	equal(t, "merged", listOf(merged), slices.Concat(list[:3], list, list[:2]))
 	other, err := s.WithRdata(0, []byte("x"))
 	if err != nil || string(other.Rdata(0)) != "x" || len(s.Rdata(0)) != 7000 {
 		t.Errorf("%v", err)

@@ -19,21 +19,55 @@ const (
 	partsMax = 16      // parts that are merged at once
 )
 
-// Sorted gives the records of s in canonical order. Equal records keep the
-// order of the input. The data is shared with s.
-func (s *Set) Sorted() *Set {
-	return s.sortedIn(min(runtime.GOMAXPROCS(0), len(s.index)/partMin, partsMax))
+// Sort gives the records of all sets in canonical order. Equal records keep the order
+// of the sets. The bytes of large sets are shared, those of small ones copied. Errors:
+// ErrFull, ErrFiles.
+func Sort(sets ...*Set) (*Set, error) {
+	n := 0
+	for _, s := range sets {
+		n += len(s.index)
+	}
+	return sortIn(partsOf(n), sets)
 }
 
-// sortedIn sorts so many parts of the set beside each other, cuts the sorted
-// parts at the same keys, and merges what is between two cuts, again beside each
-// other.
+func sortIn(n int, sets []*Set) (*Set, error) {
+	if len(sets) == 1 {
+		return sets[0].sortedIn(n), nil
+	}
+	out := &Set{sorted: true}
+	var from sources
+	for _, s := range sets {
+		src, err := out.adopt(s, from.len())
+		if err != nil {
+			return nil, err
+		}
+		from = append(from, src)
+	}
+	from.sort(out, n)
+	return out, nil
+}
+
+// Sorted gives the records of s in canonical order. Equal records keep the
+// order of the input. The data is shared with s.
+func (s *Set) Sorted() *Set { return s.sortedIn(partsOf(len(s.index))) }
+
 func (s *Set) sortedIn(n int) *Set {
-	n = max(n, 1)
-	suffix := s.commonSuffix(n)
+	out := &Set{chunks: s.chunks, files: s.files, sorted: true, patches: s.patches}
+	sources{{Set: s}}.sort(out, n)
+	return out
+}
+
+// partsOf is how many parts of so many records are sorted beside each other.
+func partsOf(n int) int { return max(1, min(runtime.GOMAXPROCS(0), n/partMin, partsMax)) }
+
+// sort sorts n parts of the records beside each other, cuts the sorted parts at the
+// same keys, and merges what is between two cuts, again beside each other, into the
+// index of out.
+func (f sources) sort(out *Set, n int) {
+	suffix := f.commonSuffix(n)
 	parts := make([]runList, n)
-	s.eachPart(n, func(k, lo, hi int) {
-		parts[k] = s.runs(lo, hi, suffix)
+	f.eachPart(n, func(k, lo, hi int) {
+		parts[k] = f.runs(lo, hi, suffix)
 		parts[k].sort()
 	})
 	cuts := cutParts(parts)
@@ -46,11 +80,10 @@ func (s *Set) sortedIn(n int) *Set {
 			}
 		}
 	}
-	out := &Set{chunks: s.chunks, files: s.files, index: make([]entry, len(s.index)), sorted: true, patches: s.patches}
+	out.index = make([]entry, f.len())
 	beside(n, func(k int) {
-		s.merge(out.index[starts[k]:starts[k]:starts[k+1]], parts, cuts[k], cuts[k+1])
+		f.merge(out, out.index[starts[k]:starts[k]:starts[k+1]], parts, cuts[k], cuts[k+1])
 	})
-	return out
 }
 
 // beside calls f for 0 to n-1, each on its own goroutine, and waits.
@@ -63,20 +96,22 @@ func beside(n int, f func(k int)) {
 	wg.Wait()
 }
 
-// eachPart cuts the index into n parts at changes of the owner.
-func (s *Set) eachPart(n int, f func(k, lo, hi int)) {
+// eachPart cuts the records into n parts at changes of the owner.
+func (f sources) eachPart(n int, do func(k, lo, hi int)) {
 	at := make([]int, n+1)
 	for k := 1; k <= n; k++ {
-		at[k] = max(len(s.index)*k/n, at[k-1])
-		if at[k] > at[k-1] && at[k] < len(s.index) {
-			at[k] = s.OwnerEnd(at[k] - 1)
+		at[k] = max(f.len()*k/n, at[k-1])
+		if at[k] > at[k-1] && at[k] < f.len() {
+			s := f.of(at[k] - 1)
+			at[k] = s.first + s.OwnerEnd(at[k]-1-s.first)
 		}
 	}
-	beside(n, func(k int) { f(k, at[k], at[k+1]) })
+	beside(n, func(k int) { do(k, at[k], at[k+1]) })
 }
 
 // run is a stretch of records with one owner; head holds the first octets of its
-// sort key, which decide nearly every comparison.
+// sort key, which decide nearly every comparison. A key of more octets is in the keys
+// of its list: a shorter one ends in 0, and no other one goes on with the 0 behind it.
 type run struct {
 	lo, hi   int32
 	off, len uint32
@@ -110,21 +145,33 @@ func compareRuns(a run, aKeys []byte, b run, bKeys []byte) int {
 
 // runs are those of records lo to hi, whose owners all end in a suffix of that
 // many octets.
-func (s *Set) runs(lo, hi, suffix int) runList {
-	r := runList{}
-	for i := lo; i < hi; {
-		j := s.OwnerEnd(i)
-		off := len(r.keys)
-		owner := s.Owner(i)
-		r.keys = appendSortKey(r.keys, owner[:len(owner)-suffix])
-		var head [16]byte
-		copy(head[:], r.keys[off:])
-		r.list = append(r.list, run{
-			int32(i), int32(j), uint32(off), uint32(len(r.keys) - off),
-			[2]uint64{binary.BigEndian.Uint64(head[:8]), binary.BigEndian.Uint64(head[8:])},
-		})
-		i = j
-	}
+func (f sources) runs(lo, hi, suffix int) runList {
+	n := 0
+	f.within(lo, hi, func(s *source, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			if i == lo || s.index[i].owner != s.index[i-1].owner {
+				n++
+			}
+		}
+	})
+	r := runList{list: make([]run, 0, n)}
+	f.within(lo, hi, func(s *source, lo, hi int) {
+		for i := lo; i < hi; {
+			j := s.OwnerEnd(i)
+			off := len(r.keys)
+			owner := s.Owner(i)
+			r.keys = appendSortKey(r.keys, owner[:len(owner)-suffix])
+			var head [16]byte
+			if copy(head[:], r.keys[off:]) < len(head) {
+				r.keys = r.keys[:off]
+			}
+			r.list = append(r.list, run{
+				int32(s.first + i), int32(s.first + j), uint32(off), uint32(len(r.keys) - off),
+				[2]uint64{binary.BigEndian.Uint64(head[:8]), binary.BigEndian.Uint64(head[8:])},
+			})
+			i = j
+		}
+	})
 	return r
 }
 
@@ -159,8 +206,8 @@ func cutParts(parts []runList) [][]int {
 }
 
 // merge appends the records of the runs from each part's place in from to that in
-// to, in canonical order.
-func (s *Set) merge(dst []entry, parts []runList, from, to []int) {
+// to, in canonical order, as out has them.
+func (f sources) merge(out *Set, dst []entry, parts []runList, from, to []int) {
 	at := slices.Clone(from)
 	for {
 		least := -1 // the part with the least owner; the first of several
@@ -178,10 +225,16 @@ func (s *Set) merge(dst []entry, parts []runList, from, to []int) {
 		for p := least; p < len(parts); p++ {
 			for ; at[p] < to[p] && compareRuns(parts[p].list[at[p]], parts[p].keys, owner, keys) == 0; at[p]++ {
 				r := &parts[p].list[at[p]]
-				dst = append(dst, s.index[r.lo:r.hi]...)
+				s := f.of(int(r.lo))
+				for _, e := range s.index[int(r.lo)-s.first : int(r.hi)-s.first] {
+					e.owner += s.base
+					e.rdata += s.base
+					e.file += s.file
+					dst = append(dst, e)
+				}
 			}
 		}
-		s.sortGroup(dst[start:])
+		out.sortGroup(dst[start:])
 	}
 }
 
@@ -203,25 +256,27 @@ func (s *Set) sortGroup(group []entry) {
 
 // commonSuffix is the length of the shortest owner if all others end in it (as
 // they do in a zone, whose apex it is), and 1 (the root label) otherwise. It looks at
-// n parts of the set beside each other.
-func (s *Set) commonSuffix(n int) int {
-	if len(s.index) == 0 {
-		return 0
-	}
-	shortest := s.Owner(0)
-	for i := range s.index {
-		if int(s.index[i].ownlen) < len(shortest) {
-			shortest = s.Owner(i)
+// n parts of the records beside each other.
+func (f sources) commonSuffix(n int) int {
+	var shortest []byte
+	for k := range f {
+		s := &f[k]
+		for i := range s.index {
+			if shortest == nil || int(s.index[i].ownlen) < len(shortest) {
+				shortest = s.Owner(i)
+			}
 		}
 	}
 	within := make([]bool, n)
-	s.eachPart(n, func(k, lo, hi int) {
+	f.eachPart(n, func(k, lo, hi int) {
 		within[k] = true
-		for i := lo; i < hi && within[k]; i++ {
-			if i == lo || s.index[i].owner != s.index[i-1].owner {
-				within[k] = domain.IsWithin(s.Owner(i), shortest)
+		f.within(lo, hi, func(s *source, lo, hi int) {
+			for i := lo; i < hi && within[k]; i++ {
+				if i == lo || s.index[i].owner != s.index[i-1].owner {
+					within[k] = domain.IsWithin(s.Owner(i), shortest)
+				}
 			}
-		}
+		})
 	})
 	if slices.Contains(within, false) {
 		return 1

@@ -42,7 +42,7 @@ func TestEdited(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		a, b := randomSet(t, r, "a", r.IntN(60)), randomSet(t, r, "b", 10+r.IntN(60))
-		merged, err := Merge(a, b)
+		sorted, err := Sort(a, b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,6 @@ func TestEdited(t *testing.T) {
 			mid.index[i].line += uint32(from)
 		}
 		e := Edit{File: 1, From: uint32(from + 1), To: uint32(to + 1), Lines: mid.Len() - (to - from), Add: mid.Sorted(), Own: true}
-		sorted := merged.Sorted()
 		before := recordsOf(sorted)
 		got, places, err := sorted.Edited(e)
 		if err != nil {
@@ -63,11 +62,10 @@ func TestEdited(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole, err := Merge(a, spliced)
+		want, err := Sort(a, spliced)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := whole.Sorted()
 		// Equal records may stand in another order: their places are the texts' ends.
 		x, y := recordsOf(got), recordsOf(want)
 		slices.Sort(x)
