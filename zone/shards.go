@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"zonebuild/internal/diag"
-	"zonebuild/internal/rrset"
 )
 
 // shardMin is how many octets a shard has at least: to join shards costs more than
@@ -68,14 +67,19 @@ func (r *reader) directives() (end int, ok bool) {
 func (r *reader) readShards() bool {
 	cuts := r.cuts(min((len(r.src)-r.scanner.at)/r.shardMin, shardsPerCore*runtime.GOMAXPROCS(0)))
 	shards := make([]*reader, len(cuts)-1)
+	lines := make([]int, len(shards))
+	for k := range lines {
+		lines[k] = bytes.Count(r.src[cuts[k]:cuts[k+1]], []byte{'\n'})
+	}
+	parts := r.records.Parts(roomFor(lines, cuts))
 	line := r.line
 	for k := range shards {
-		p := &parser{o: r.o, apex: r.apex, ttl: r.ttl}
+		p := &parser{o: r.o, apex: r.apex, ttl: r.ttl, records: parts[k]}
 		shards[k] = &reader{
 			parser: p, number: r.number, origin: r.origin, depth: r.depth, shard: true,
 			scanner: scanner{name: r.scanner.name, src: r.src, at: cuts[k], lineStart: cuts[k], line: line, faults: &p.faults},
 		}
-		line += bytes.Count(r.src[cuts[k]:cuts[k+1]], []byte{'\n'})
+		line += lines[k]
 	}
 	shards[0].owner, shards[0].lost = bytes.Clone(r.owner), r.lost
 	next := make(chan int, len(shards))
@@ -92,7 +96,6 @@ func (r *reader) readShards() bool {
 		})
 	}
 	wg.Wait()
-	parts := make([]rrset.Builder, len(shards))
 	var faults diag.List
 	for k, s := range shards {
 		if s.spoiled || s.scanner.at != cuts[k+1] || s.scanner.reread > 0 { // of which a file has so many only
@@ -106,6 +109,17 @@ func (r *reader) readShards() bool {
 	}
 	r.parser.faults = append(r.parser.faults, faults...)
 	return true
+}
+
+// roomFor is how many records shards of so many lines between the cuts are likely to
+// have at most. A line has one, but many may be empty.
+func roomFor(lines, cuts []int) []int {
+	const least = 12 // octets of a line with a short record
+	room := make([]int, len(lines))
+	for k, n := range lines {
+		room[k] = min(n+1, (cuts[k+1]-cuts[k])/least)
+	}
+	return room
 }
 
 // cuts gives the offsets of at most n shards of the rest of the file, and that of

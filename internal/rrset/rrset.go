@@ -118,6 +118,37 @@ func (b *Builder) Add(owner []byte, typ uint16, ttl int64, rdata []byte, pos Pos
 	return nil
 }
 
+// Parts gives builders that have room for so many records each, for Join: their indexes
+// stand behind that of b from the beginning, so that to join them takes no more room. A
+// part may outgrow its own. Until then nothing is added to b.
+func (b *Builder) Parts(sizes []int) []Builder {
+	at, n := len(b.s.index), len(b.s.index)
+	for _, size := range sizes {
+		n += size
+	}
+	room := append(make([]entry, 0, n), b.s.index...)
+	b.s.index = room
+	parts := make([]Builder, len(sizes))
+	for i, size := range sizes {
+		parts[i].s.index = room[at : at : at+size]
+		at += size
+	}
+	return parts
+}
+
+// hasRoomOf reports whether the indexes of parts are where Parts has put them.
+func (b *Builder) hasRoomOf(parts []Builder) bool {
+	room := b.s.index[len(b.s.index):cap(b.s.index)]
+	for i := range parts {
+		own := parts[i].s.index[:cap(parts[i].s.index)]
+		if len(own) > len(room) || len(own) > 0 && &own[0] != &room[0] {
+			return false
+		}
+		room = room[len(own):]
+	}
+	return true
+}
+
 // Join moves what the parts hold behind what b holds, in their order. The files of
 // their positions are those of b. Errors: ErrFull; nothing was moved then.
 func (b *Builder) Join(parts []Builder) error {
@@ -129,7 +160,9 @@ func (b *Builder) Join(parts []Builder) error {
 	if chunks > maxChunks {
 		return ErrFull
 	}
-	b.s.index = append(make([]entry, 0, records), b.s.index...)
+	if !b.hasRoomOf(parts) {
+		b.s.index = append(make([]entry, 0, records), b.s.index...)
+	}
 	for i := range parts {
 		base := ref(len(b.s.chunks) << chunkBits)
 		for _, e := range parts[i].s.index {

@@ -111,6 +111,19 @@ func TestModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		equal(t, "joined", listOf(joined.Set()), append(slices.Concat(b, a), plain{"\x00", 1, 2, "last", 3}))
+		whole := builderOf(t, b)
+		sizes := []int{r.IntN(len(a) + 2), 0, r.IntN(len(a) + 2)}
+		parts := whole.Parts(sizes)
+		addTo(t, &parts[0], 0, a[:len(a)/2])
+		addTo(t, &parts[2], 0, a[len(a)/2:])
+		if fit := parts[0].Len() <= sizes[0] && parts[2].Len() <= sizes[2]; whole.hasRoomOf(parts) != fit {
+			t.Errorf("%d and %d records in room for %v: it is theirs: %t", parts[0].Len(), parts[2].Len(), sizes, !fit)
+		}
+		room := cap(whole.s.index)
+		if fits := whole.hasRoomOf(parts); whole.Join(parts) != nil || fits && cap(whole.s.index) != room {
+			t.Error("parts in their room were not joined there")
+		}
+		equal(t, "joined where the parts had room", listOf(whole.Set()), slices.Concat(b, a))
 		s := sa.Sorted()
 		model := sorted(a)
 		equal(t, "sorted", listOf(s), model)
