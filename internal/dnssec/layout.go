@@ -110,16 +110,18 @@ type layer struct {
 func (l *layer) layOut() {
 	p := l.p
 	s := p.zone.Records()
-	denial := 0
+	denial := p.denialFrom(l.lo)
 	l.c, l.h = newCursor(p.prev), newHeldCursor(p)
 	l.q.c = l.c
 	if l.lo > 0 {
 		first := s.Owner(l.lo)
 		l.c.jump(first)
 		l.h.jump(first)
-		denial = sort.Search(p.denial.Len(), func(i int) bool { return domain.Compare(p.denial.Owner(i), first) >= 0 })
 	}
-	room := (l.hi - l.lo) * 2
+	room := p.denialFrom(l.hi) - denial + p.made.Len() // counted: it is much of what a plan takes
+	for i := l.lo; i < l.hi; i = s.RRsetEnd(i) {
+		room++
+	}
 	l.items = make([]item, 0, room)
 	l.slots, l.expires = make([]uint32, 0, room), make([]uint32, 0, room)
 	if p.prev != nil {
@@ -165,6 +167,20 @@ func (l *layer) layOut() {
 		}
 		upTo(n.Hi)
 	}
+}
+
+// denialFrom is the first record of the chain that does not come before record i of the
+// zone.
+func (p *Plan) denialFrom(i int) int {
+	s := p.zone.Records()
+	switch i {
+	case 0:
+		return 0
+	case s.Len():
+		return p.denial.Len()
+	}
+	first := s.Owner(i)
+	return sort.Search(p.denial.Len(), func(k int) bool { return domain.Compare(p.denial.Owner(k), first) >= 0 })
 }
 
 // seek goes to an owner, which must not be before the last one.

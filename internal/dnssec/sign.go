@@ -36,13 +36,15 @@ type Signed struct {
 	Next       time.Time // when the first signature falls due
 }
 
-// Sign prepares the signatures of a plan for a zone with the given serial. The
-// SOA is always signed anew, and so is the ZONEMD, after all others.
+// Sign prepares the signatures of a plan for a zone with the given serial, which
+// becomes that of the plan. The SOA is always signed anew, and so is the ZONEMD, after
+// all others.
 func Sign(p *Plan, serial uint32) (*Signed, error) {
 	z, err := p.zone.WithSerial(serial)
 	if err != nil {
 		return nil, err
 	}
+	p.zone = z // the index of the other one is let go
 	s := &Signed{plan: p, zone: z, made: p.made}
 	for i := range p.items {
 		if it := &p.items[i]; it.slot >= 0 && (s.isDigest(*it) || it.from == fromZone && int(it.lo) == z.SOA()) {
