@@ -40,6 +40,7 @@ func load(r io.ReadSeeker, apex domain.Name, trusted *Trusted, f *faults) (*zone
 
 const (
 	bytesPerRecord = 110     // what a record of a signed zone takes; one of an unsigned zone takes less, and more room is made
+	shortestLine   = 16      // octets; of shorter ones, more room is made
 	partSize       = 4 << 20 // a file of fewer octets is not worth a second core
 )
 
@@ -64,9 +65,9 @@ func loadLines(r io.Reader, size int64, trusted *Trusted, f *faults) (*zone, err
 	cuts = append(cuts, size)
 	// Growing by appending would cost as much memory again, and so would putting
 	// the parts together: each has its room in one slice from the beginning.
-	room := make([]int64, n+1)
-	for i := range n {
-		room[i+1] = room[i] + (cuts[i+1]-cuts[i])/bytesPerRecord + 8
+	room, err := roomFor(at, cuts)
+	if err != nil {
+		return nil, err
 	}
 	recs := make([]rec, room[n])
 	parts := make([]part, n)
@@ -133,6 +134,39 @@ func lineStart(r io.ReaderAt, at int64) (int64, error) {
 			return 0, err
 		}
 	}
+}
+
+// roomFor gives where the records of each part between the cuts begin and end, of which
+// a line has one. To count the lines takes little of the time to read them.
+func roomFor(r io.ReaderAt, cuts []int64) ([]int64, error) {
+	n := len(cuts) - 1
+	lines, errs := make([]int64, n), make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { lines[i], errs[i] = countLines(r, cuts[i], cuts[i+1]) })
+	}
+	wg.Wait()
+	room := make([]int64, n+1)
+	for i := range n {
+		room[i+1] = room[i] + min(lines[i]+1, (cuts[i+1]-cuts[i])/shortestLine) // the last one may not end
+	}
+	return room, errors.Join(errs...)
+}
+
+// countLines counts the lines that end between two offsets.
+func countLines(r io.ReaderAt, at, end int64) (n int64, err error) {
+	buf := make([]byte, maxLine)
+	for at < end {
+		k, err := r.ReadAt(buf[:min(end-at, maxLine)], at)
+		n += int64(bytes.Count(buf[:k], []byte{'\n'}))
+		if at += int64(k); err == io.EOF {
+			break // it became shorter
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // part is a stretch of whole lines of a file.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,9 +16,11 @@ import (
 // that no part has the room that it was given.
 func TestParts(t *testing.T) {
 	const apex = "e"
+	const shortest = -1 // of 15 octets
 	for name, pad := range map[string]func(at int) int{
-		"short lines": func(int) int { return 0 },
-		"long lines":  func(int) int { return 120 },
+		"shortest lines": func(int) int { return shortest },
+		"short lines":    func(int) int { return 0 },
+		"long lines":     func(int) int { return 120 },
 		"short ones in the middle": func(at int) int {
 			if at > partSize && at < 2*partSize {
 				return 0
@@ -28,7 +31,11 @@ func TestParts(t *testing.T) {
 		var b strings.Builder
 		b.WriteString("; a comment\ne.\t1\tIN\tSOA\ta.e. b.e. 1 2 3 4 5\ne.\t1\tIN\tNS\ta.e.\n")
 		for i := 0; b.Len() < 3*partSize; i++ {
-			fmt.Fprintf(&b, "h%07d.e.\t1\tIN\tA\t10.1.1.1\nh%07d.e.\t1\tIN\tTXT\t\"%s\"\n", i, i, strings.Repeat("x", pad(b.Len())))
+			if n := pad(b.Len()); n == shortest {
+				fmt.Fprintf(&b, "%s.e. 1 NS .\n", strconv.FormatInt(int64(36*36*36+i), 36))
+			} else {
+				fmt.Fprintf(&b, "h%07d.e.\t1\tIN\tA\t10.1.1.1\nh%07d.e.\t1\tIN\tTXT\t\"%s\"\n", i, i, strings.Repeat("x", n))
+			}
 			if i%50000 == 17 {
 				b.WriteString("h" + fmt.Sprintf("%07d", i) + ".e.\t1\tIN\tA\tx\n")
 			}
