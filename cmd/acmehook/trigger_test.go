@@ -245,3 +245,12 @@ func TestTriggerReadOnly(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTriggerWithoutReload: a service that can neither be asked nor told is said to be so.
+func TestTriggerWithoutReload(t *testing.T) {
+	y := &yard{t: t, dir: t.TempDir()}
+	cert, _ := strange(t)
+	y.write("cert.pem", string(cert))
+	y.write("acmehook.toml", "[service.smtp]\nhost = \"mail.example.org\"\nport = 25\nprobe = \"none\"\ncertificate = \"cert.pem\"\n")
+	y.says(cli.ExitFailed, "smtp: its files have changed, and it has no reload command\n", "trigger")
+}

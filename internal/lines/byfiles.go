@@ -2,7 +2,6 @@ package lines
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -43,7 +42,7 @@ func (t *Trigger) byFiles(ctx context.Context, s config.Service, m material, p *
 		p.Why = "its files changed after it was started"
 	}
 	if len(s.Reload) == 0 {
-		return errors.New(p.Why)
+		return fmt.Errorf("%s, and it has no reload command", p.Why)
 	}
 	if last.Files == m.digest {
 		told.Vain = last.Vain
