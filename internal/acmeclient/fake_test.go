@@ -2,7 +2,10 @@ package acmeclient
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +33,55 @@ func TestFakeCAIssues(t *testing.T) {
 	}
 	checkIssued(t, got, key, "example.org", "*.example.org")
 	z.empty(t)
+}
+
+// TestOddCA: a CA that writes names twice or in upper case, or calls all that it sends a
+// page, is odd and no more.
+func TestOddCA(t *testing.T) {
+	names := func(change func(names []any) []any) func(*fakeCA) {
+		return func(f *fakeCA) {
+			f.Change = func(_ *fakeCA, path string, b map[string]any) {
+				if list, ok := b["identifiers"].([]any); ok {
+					b["identifiers"] = change(list)
+				}
+			}
+		}
+	}
+	for name, odd := range map[string]func(*fakeCA){
+		"names twice": names(func(names []any) []any { return append(slices.Clone(names), names...) }),
+		"upper case": names(func(names []any) (out []any) {
+			for _, n := range names {
+				out = append(out, map[string]any{"type": "dns", "value": strings.ToUpper(n.(map[string]any)["value"].(string))})
+			}
+			return out
+		}),
+		"pages": func(f *fakeCA) {
+			f.Take = func(f *fakeCA, w http.ResponseWriter, r *http.Request) bool {
+				if r.Header.Get("Again") != "" {
+					return false
+				}
+				r.Header.Set("Again", "yes")
+				said := httptest.NewRecorder()
+				f.ServeHTTP(said, r)
+				maps.Copy(w.Header(), said.Header())
+				w.Header().Set("Content-Type", "text/html")
+				w.WriteHeader(said.Code)
+				w.Write(said.Body.Bytes())
+				return true
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, z, key := newFakeCA(t), newZone(t), p256(t)
+			odd(f)
+			got, err := register(t, f).Obtain(t.Context(), z, Request{Name: "a", Identifiers: []string{"example.org", "*.example.org"}, Key: key})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkIssued(t, got, key, "example.org", "*.example.org")
+			z.empty(t)
+		})
+	}
 }
 
 // A GET may be redirected where it was.
