@@ -39,7 +39,7 @@ func (h *hook) dryRun(ctx context.Context, list []config.Line) error {
 		}
 		leaf := got.Chain[0]
 		life := leaf.NotAfter.Sub(leaf.NotBefore).Round(time.Hour)
-		fmt.Fprintf(h.out, "line %s: %s would be issued, valid for %s, by %s\n", l.Name, strings.Join(l.Names, " "), life, diag.Escape(leaf.Issuer.String()))
+		fmt.Fprintf(h.out, "line %s: %s would be issued, valid for %s, by %s\n", l.Name, strings.Join(l.Names, " "), config.FormatDuration(life), diag.Escape(leaf.Issuer.String()))
 	}
 	return errors.Join(faults...)
 }
