@@ -24,7 +24,7 @@ func TestDryRun(t *testing.T) {
 	y.does(cli.ExitOK, "add", "example.org", value)
 	y.does(cli.ExitOK, "remove", "example.org", value)
 	before := y.tree()
-	want := "line mail: mail.example.org *.mail.example.org would be issued, valid for 1826d, by CN=Pebble "
+	want := "line mail: mail.example.org *.mail.example.org would be issued, valid for 90d, by CN=Pebble "
 	y.says(cli.ExitOK, want, "issue", "mail", "--dry-run")
 	y.says(cli.ExitOK, want, "renew", "--dry-run")
 	y.says(cli.ExitOK, want, "renew", "mail", "--force", "--dry-run")
