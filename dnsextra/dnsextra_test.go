@@ -379,6 +379,28 @@ func TestParallel(t *testing.T) {
 
 // TestFlood: 200,000 files cost no more than the first 4,097 names, and what was
 // accepted before stays.
+// TestTry: many try the box at the same time, as acmehook does before each order; all
+// find it right, and nothing stays.
+func TestTry(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			w := Writer{Dir: dir}
+			for range 50 {
+				if at, err := w.Try(t.Context()); err != nil || at.IsZero() {
+					t.Errorf("%s %v", at, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != lockName {
+		t.Errorf("%v %v", left, err)
+	}
+}
+
 func TestFlood(t *testing.T) {
 	dir := t.TempDir()
 	w := Writer{Dir: dir}

@@ -14,8 +14,11 @@ import (
 	"zonebuild/internal/durable"
 )
 
-// lockName is a file beside the fragments, which no reader takes for one.
-const lockName = ".acmehook.lock"
+// Files beside the fragments, which no reader takes for one.
+const (
+	lockName = ".acmehook.lock"
+	tryName  = ".acmehook.check"
+)
 
 // Writer puts challenges into a drop box.
 type Writer struct {
@@ -46,6 +49,25 @@ func (w *Writer) Add(ctx context.Context, c Challenge) error {
 		return fmt.Errorf("add a challenge for %s: %w", c.Owner, err)
 	}
 	return nil
+}
+
+// Try writes a file as Add does, and removes it. It gives the file's time, which is that
+// of the clock of the file system. Others who write there are waited for.
+func (w *Writer) Try(ctx context.Context) (at time.Time, err error) {
+	lock, err := durable.LockWait(ctx, filepath.Join(w.Dir, lockName))
+	if err != nil {
+		return at, err
+	}
+	defer lock.Unlock()
+	path := filepath.Join(w.Dir, tryName)
+	if err := durable.WriteFile(path, []byte("; acmehook check\n"), durable.Options{Mode: w.Mode, Group: w.Group}); err != nil {
+		return at, err
+	}
+	info, err := os.Stat(path)
+	if err == nil {
+		at = info.ModTime()
+	}
+	return at, errors.Join(err, durable.Remove(path))
 }
 
 // Remove deletes the file of exactly this challenge. That it is not there is no

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"zonebuild/internal/cli"
 	"zonebuild/internal/diag"
 	"zonebuild/internal/domain"
-	"zonebuild/internal/durable"
 )
 
 // maxSkew is how far the clock of this machine may be from that of the file
@@ -58,7 +55,7 @@ func (p *program) checkCommand() *ucli.Command {
 			}
 			ctx, cancel := context.WithTimeout(c.Context, h.config.Timeout)
 			defer cancel()
-			list := append(h.checkBox(), h.checkServers(ctx, names)...)
+			list := append(h.checkBox(ctx), h.checkServers(ctx, names)...)
 			list = append(list, h.checkAliases(ctx)...)
 			code := cli.ExitOK
 			for _, f := range list {
@@ -93,21 +90,14 @@ func result(what string, err error) finding {
 }
 
 // checkBox writes a file as Add does, and compares its time with the clock.
-func (h *hook) checkBox() []finding {
-	path := filepath.Join(h.config.DropBox, ".acmehook.check")
-	err := durable.WriteFile(path, []byte("; acmehook check\n"), durable.Options{Mode: 0o644, Group: h.config.Group})
+func (h *hook) checkBox(ctx context.Context) []finding {
+	at, err := h.writer.Try(ctx)
 	box := result("drop box "+h.config.DropBox, err)
 	if err != nil {
 		return []finding{box}
 	}
-	info, err := os.Stat(path)
-	if failed := durable.Remove(path); err == nil {
-		err = failed
-	}
-	if err == nil {
-		if skew := time.Since(info.ModTime()); skew > maxSkew || skew < -maxSkew {
-			err = fmt.Errorf("it is %s away from that of the drop box", skew.Round(time.Second))
-		}
+	if skew := time.Since(at); skew > maxSkew || skew < -maxSkew {
+		err = fmt.Errorf("it is %s away from that of the drop box", skew.Round(time.Second))
 	}
 	return []finding{box, result("clock", err)}
 }

@@ -48,7 +48,7 @@ func TestCheck(t *testing.T) {
 	alias := "[alias]\n\"good.example.org\" = \"x.acme.example.net\"\n"
 	config("servers = [\"" + d.Addr() + "\"]\n" + alias)
 	check(cli.ExitOK, "drop box "+dir+"/dnsextra: right\nclock: right\nname server "+strings.Replace(d.Addr(), ":", "@", 1)+": right\nalias of _acme-challenge.good.example.org.: right\n")
-	if entries, err := os.ReadDir(filepath.Join(dir, "dnsextra")); err != nil || len(entries) > 0 {
+	if entries, err := os.ReadDir(filepath.Join(dir, "dnsextra")); err != nil || len(entries) != 1 || entries[0].Name() != ".acmehook.lock" {
 		t.Errorf("left behind: %v %v", entries, err)
 	}
 	config("servers = [\"" + d.Addr() + "\"]\n" + alias + "\"wrong.example.org\" = \"x.acme.example.net\"\n\"none.example.org\" = \"x.acme.example.net\"\n")

@@ -23,7 +23,7 @@ func (h *hook) preflight(client *acmeclient.Client, source validate.Source) func
 	return func(ctx context.Context, l config.Line) error {
 		ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
 		defer cancel()
-		found := h.checkBox()
+		found := h.checkBox(ctx)
 		var names []domain.Name
 		for _, text := range l.Names {
 			n, err := domain.Parse(strings.TrimPrefix(text, "*."))
