@@ -3,6 +3,7 @@ package build_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
@@ -151,7 +152,7 @@ func (c *customer) waits(line, why string) (told, time.Time) {
 }
 
 // leaf is the live certificate, which clients that trust the CA believe for the names
-// and no other.
+// and no other; its private key is live with it.
 func (c *customer) leaf(line string, names ...string) *x509.Certificate {
 	c.t.Helper()
 	rest, err := os.ReadFile(filepath.Join(c.dir, "lines", line, "live/fullchain.pem"))
@@ -177,6 +178,10 @@ func (c *customer) leaf(line string, names ...string) *x509.Certificate {
 		if _, err := leaf.Verify(x509.VerifyOptions{DNSName: strings.Replace(name, "*", "any", 1), Roots: roots, Intermediates: between}); err != nil {
 			c.t.Errorf("%s: %v", line, err)
 		}
+	}
+	live := filepath.Join(c.dir, "lines", line, "live")
+	if _, err := tls.LoadX509KeyPair(filepath.Join(live, "fullchain.pem"), filepath.Join(live, "privkey.pem")); err != nil {
+		c.t.Errorf("%s: %v", line, err)
 	}
 	got := slices.Sorted(slices.Values(leaf.DNSNames))
 	if !slices.Equal(got, slices.Sorted(slices.Values(names))) {

@@ -36,7 +36,7 @@ func TestCAs(t *testing.T) {
 		"eab":      {options: lab.PebbleOptions{EAB: map[string]string{"kid-1": eabSecret}}, tell: storyOfEAB},
 		"nonces":   {options: lab.PebbleOptions{Nonces: 50}, tell: storyOfNonces},
 		"profiles": {young: map[string]uint64{"days6": 6 * 86400, "days45": 45 * 86400}, tell: storyOfProfiles},
-		"ari":      {young: map[string]uint64{"short": 40, "long": 90 * 86400}, tell: storyOfARI},
+		"ari":      {young: map[string]uint64{"short": 90, "long": 90 * 86400}, tell: storyOfARI},
 	}
 	t.Run("stories", func(t *testing.T) {
 		for name, row := range stories {
