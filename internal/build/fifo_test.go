@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"zonebuild/internal/config"
 	"zonebuild/zone"
 )
 
@@ -22,7 +23,7 @@ func TestTreeFIFO(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	files := treeFS{root: root, private: func(string) bool { return false }}
+	files := treeFS{config: &config.Config{Tree: dir, Paths: config.Paths{Keys: filepath.Join(dir, "keys"), State: filepath.Join(dir, "state")}}, root: root, private: func(string) bool { return false }}
 	for _, name := range []string{"fifo", filepath.Join(dir, "fifo")} {
 		done := make(chan error, 1)
 		go func() { _, err := zone.ReadFile(files, name); done <- err }()

@@ -16,8 +16,9 @@ import (
 
 // treeFS reads the sources of a tree. Paths inside it go through os.Root, so no
 // symbolic link leads out; an absolute path of the configuration is the
-// operator's own word and is read as it is. What is in the checkout of an exported
-// revision is read of that, under the same names.
+// operator's own word and is read as it is, unless links in it lead to what is
+// private. What is in the checkout of an exported revision is read of that, under the
+// same names, and no link leads out of it.
 type treeFS struct {
 	config   *config.Config
 	root     *os.Root
@@ -66,8 +67,7 @@ func (t treeFS) Open(name string) (fs.File, error) {
 
 func (t treeFS) open(name string) (fs.File, error) {
 	if filepath.IsAbs(name) {
-		f, _, err := durable.Open(t.config.SourcePath(name), 0)
-		return f, err
+		return t.openAbs(name)
 	}
 	real, err := t.resolve(name)
 	if err == nil && t.private(real) {
@@ -78,6 +78,34 @@ func (t treeFS) open(name string) (fs.File, error) {
 	}
 	root, at := t.locate(real)
 	return root.OpenFile(at, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO is not waited for: zone.ReadFile refuses it
+}
+
+// openAbs is open of an absolute path. Its file is not the operator's even where its
+// directory is: it may be a link.
+func (t treeFS) openAbs(name string) (fs.File, error) {
+	if t.revision != nil {
+		if rel, ok := t.config.Revision.Of(name); ok {
+			return t.revision.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		}
+	}
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, secret := range []string{t.config.Paths.Keys, t.config.Paths.State} {
+		dir, err := filepath.Abs(secret)
+		if err == nil {
+			dir, err = filepath.EvalSymlinks(dir)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil || strings.HasPrefix(real, dir+"/") {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+		}
+	}
+	f, _, err := durable.Open(real, 0)
+	return f, err
 }
 
 // openDir opens a directory by a name that resolve gave.
