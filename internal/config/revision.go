@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,8 +26,11 @@ func (r *Revision) Name() string {
 	return filepath.Base(to)
 }
 
-// revisionLink is its name in state/.
-const revisionLink = "revision"
+// Links in state/: to the exported files, and to their checkout.
+const (
+	revisionLink = "revision"
+	CheckoutLink = "checkout"
+)
 
 // maxUp bounds how many directories above a source are searched for its checkout.
 const maxUp = 64
@@ -70,7 +74,8 @@ func checkoutOf(path string) string {
 	return ""
 }
 
-// findRevision looks whether a revision was exported.
+// findRevision looks whether a revision was exported. Its checkout is the one around the
+// sources or, while that is away, the one that it was exported from.
 func (l *loader) findRevision() {
 	link := filepath.Join(l.inTree(l.Paths.State), revisionLink)
 	info, err := os.Lstat(link)
@@ -83,13 +88,32 @@ func (l *loader) findRevision() {
 		l.errorf(at, "config-read", "find the exported revision: %s", cause(err))
 		return
 	}
-	for _, from := range []string{l.Paths.SOA, l.Paths.Primary, "."} {
-		if r.Top = checkoutOf(l.inTree(from)); r.Top != "" {
-			l.Revision = r
-			return
+	if _, err := os.Stat(link); errors.Is(err, fs.ErrNotExist) {
+		l.errorf(at, "config-read", "the exported revision %s is not there: watch --follow-git makes it anew; without that, remove this link", r.Name())
+		return
+	}
+	was, err := os.Readlink(filepath.Join(filepath.Dir(link), CheckoutLink))
+	if err != nil {
+		was = ""
+	}
+	for _, of := range []func(path string) string{checkoutOf, func(path string) string { return around(was, path) }} {
+		for _, from := range []string{l.Paths.SOA, l.Paths.Primary, "."} {
+			if r.Top = of(l.inTree(from)); r.Top != "" {
+				l.Revision = r
+				return
+			}
 		}
 	}
-	l.errorf(at, "config-read", "a revision was exported here, but no checkout of git (.git) is around soa/: run watch, or remove it")
+	l.errorf(at, "config-read", "a revision was exported here, but no checkout of git (.git) is around soa/: put that back, or remove this link")
+}
+
+// around is a checkout if a path is in it; "" = it is not.
+func around(checkout, path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil || !filepath.IsAbs(checkout) || abs != checkout && !strings.HasPrefix(abs, strings.TrimSuffix(checkout, "/")+"/") {
+		return ""
+	}
+	return checkout
 }
 
 // Of gives the place in the revision of a path in the checkout; ok is false for any other

@@ -1,10 +1,10 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -36,6 +36,9 @@ func (f Follow) check(c *config.Config) error {
 		return cli.Usagef("--follow-git %s: no checkout of git (.git) is around soa/ or the tree", f.Ref)
 	}
 	realTop, err := realPath(top)
+	if errors.Is(err, fs.ErrNotExist) { // it comes back, and what was exported counts until then
+		realTop, err = top, nil
+	}
 	if err != nil {
 		return fmt.Errorf("find the checkout: %w", err)
 	}
@@ -91,13 +94,14 @@ func (d *Daemon) open(ctx context.Context) (*build.Tree, diag.List, error) {
 	if d.Follow.Ref != "" {
 		err = d.Follow.check(c)
 	}
-	if (d.Follow.Ref != "") == (c.Revision != nil) {
+	if (d.Follow.Ref != "") == (c.Revision != nil) && (tree != nil || d.serving || err != nil) {
 		if err != nil && tree != nil {
 			tree.Close()
 			tree = nil
 		}
 		return tree, faults, err
 	}
+	// A start with a revision that cannot be taken ends here, unless a newer one can be.
 	if tree != nil {
 		tree.Close()
 	}
@@ -116,7 +120,7 @@ func (d *Daemon) open(ctx context.Context) (*build.Tree, diag.List, error) {
 // beginFollowing exports the revision for the first time, or ends what an earlier daemon
 // began.
 func (d *Daemon) beginFollowing(ctx context.Context, c *config.Config) error {
-	g, err := newFollower(d.Follow, c, d.Log)
+	g, err := d.follower.again(d.Follow, c, d.Log)
 	if err != nil {
 		return err
 	}
@@ -124,10 +128,18 @@ func (d *Daemon) beginFollowing(ctx context.Context, c *config.Config) error {
 		d.Log.Warn("no revision is followed any more: the sources are those of the checkout", "checkout", g.top)
 		return g.end()
 	}
-	if _, err := g.Update(ctx); err != nil { // the first update behind the start tells why
-		return g.empty()
+	_, err = g.Update(ctx)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if _, none := g.present(ctx); none == nil { // and the first update behind the start tells why
+		return nil
+	}
+	d.Log.Warn("there is no revision yet: nothing is read of the checkout", "checkout", g.top, "err", err)
+	if g.there() { // what was taken once is what the next has to follow
+		return nil
+	}
+	return g.empty()
 }
 
 // gitFollower exports a revision of a repository, forwards only, and only one that is
@@ -140,7 +152,7 @@ type gitFollower struct {
 	log  *slog.Logger
 
 	mu     sync.Mutex
-	at     string          // the exported commit that was verified; "" = none
+	at     string          // the exported commit that was verified last; "" = none
 	warned map[string]bool // of ours
 }
 
@@ -181,7 +193,10 @@ func (g *gitFollower) Update(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find %s: %w", g.Ref, err)
 	}
-	at := g.exported()
+	if err := g.remember(); err != nil {
+		return "", err
+	}
+	at := g.before()
 	if at != "" && at != commit {
 		if _, err := g.git(ctx, "merge-base", "--is-ancestor", at, commit); err != nil {
 			return "", fmt.Errorf("follow %s from %s to %s: %w", g.Ref, at, commit, errNotForward)
@@ -190,7 +205,7 @@ func (g *gitFollower) Update(ctx context.Context) (string, error) {
 	if err := g.verify(ctx, commit); err != nil {
 		return "", err
 	}
-	if at != commit {
+	if at != commit || !g.there() {
 		if err := g.export(ctx, commit); err != nil {
 			return "", fmt.Errorf("export %s: %w", commit, err)
 		}
@@ -209,6 +224,33 @@ func (g *gitFollower) exported() string {
 	return filepath.Base(to)
 }
 
+// before is the commit that was exported last, also where somebody took it away since.
+func (g *gitFollower) before() string {
+	if at := g.exported(); at != "" {
+		return at
+	}
+	return g.at
+}
+
+// there reports whether what the link says is exported can be read: it may have been
+// removed, or be left out of a backup.
+func (g *gitFollower) there() bool {
+	info, err := os.Stat(g.link)
+	return err == nil && info.IsDir() && g.exported() != ""
+}
+
+// remember notes which checkout it is: what was exported of it counts also while it is away.
+func (g *gitFollower) remember() error {
+	path := filepath.Join(filepath.Dir(g.link), config.CheckoutLink)
+	if to, err := os.Readlink(path); err == nil && to == g.top {
+		return nil
+	}
+	if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return durable.Link(g.top, path)
+}
+
 // noRevision stands for a revision of which there is none yet: without any source.
 const noRevision = "none"
 
@@ -224,90 +266,12 @@ func (g *gitFollower) empty() error {
 
 // end has the sources be those of the checkout.
 func (g *gitFollower) end() error {
-	if err := durable.Remove(g.link); err != nil {
-		return err
-	}
-	return durable.RemoveAll(g.revisions())
-}
-
-// export makes a directory of a commit, and then has the link lead there.
-func (g *gitFollower) export(ctx context.Context, commit string) error {
-	if err := durable.MkdirAll(g.revisions(), 0o755); err != nil {
-		return err
-	}
-	dir := filepath.Join(g.revisions(), commit)
-	if _, err := os.Lstat(dir); err != nil { // else it was the present one, and is whole
-		if err := g.unpack(ctx, commit, dir); err != nil {
+	for _, link := range []string{g.link, filepath.Join(filepath.Dir(g.link), config.CheckoutLink)} {
+		if err := durable.Remove(link); err != nil {
 			return err
 		}
 	}
-	g.warn(dir)
-	return durable.Link(filepath.Join("revisions", commit), g.link)
-}
-
-func (g *gitFollower) unpack(ctx context.Context, commit, dir string) (err error) {
-	path := filepath.Join(g.revisions(), ".archive.tar")
-	defer func() {
-		if removed := durable.Remove(path); err == nil {
-			err = removed
-		}
-	}()
-	if _, err := g.git(ctx, "archive", "--format=tar", "--output="+path, commit); err != nil {
-		return err
-	}
-	archive, _, err := durable.Open(path, 0)
-	if err != nil {
-		return err
-	}
-	defer archive.Close()
-	return durable.Unpack(archive, dir)
-}
-
-// prune removes what was exported but for two: `+"`build`"+` may still read the one before.
-func (g *gitFollower) prune(now, before string) {
-	entries, err := os.ReadDir(g.revisions())
-	if err != nil {
-		g.log.Warn("remove old revisions", "err", err)
-	}
-	for _, e := range entries {
-		if e.Name() == now || e.Name() == before {
-			continue
-		}
-		if err := durable.RemoveAll(filepath.Join(g.revisions(), e.Name())); err != nil {
-			g.log.Warn("remove an old revision", "err", err)
-		}
-	}
-}
-
-// warn tells once of files of a revision that its author may believe to count.
-func (g *gitFollower) warn(dir string) {
-	of := &config.Revision{Top: g.top, Dir: g.link}
-	for _, path := range g.ours {
-		rel, ok := of.Of(path)
-		if !ok || g.warned[path] {
-			continue
-		}
-		there, err := os.Stat(filepath.Join(dir, rel))
-		if err != nil {
-			continue
-		}
-		if !there.IsDir() && sameText(path, filepath.Join(dir, rel)) {
-			continue
-		}
-		g.warned[path] = true
-		what := "it is never read of a revision"
-		if there.IsDir() {
-			what = "a reload will have it read of the revision"
-		}
-		g.log.Warn("the revision has another than the one that counts", "path", path, "why", what)
-	}
-}
-
-func sameText(a, b string) bool {
-	const max = 1 << 20
-	x, _, errX := durable.ReadFile(a, max)
-	y, _, errY := durable.ReadFile(b, max)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
+	return durable.RemoveAll(g.revisions())
 }
 
 // verify asks for the signature of a commit.
@@ -321,9 +285,20 @@ func (g *gitFollower) verify(ctx context.Context, commit string) error {
 	}
 	// A key of OpenPGP or X.509 that this user's programs trust is no allowed signer.
 	if _, err := g.git(ctx, "-c", "gpg.ssh.allowedSignersFile="+signers, "-c", "gpg.program=false", "-c", "gpg.openpgp.program=false", "-c", "gpg.x509.program=false", "verify-commit", commit); err != nil {
+		if header, _ := g.git(ctx, "cat-file", "commit", commit); !hasSignature(header) {
+			err = errNotSigned // of which git says nothing
+		}
 		return fmt.Errorf("verify %s: %w", commit, err)
 	}
 	return nil
+}
+
+var errNotSigned = errors.New("it bears no signature")
+
+// hasSignature reports whether a commit has one, of whoever.
+func hasSignature(commit string) bool {
+	header, _, _ := strings.Cut(commit, "\n\n")
+	return strings.Contains(header, "\ngpgsig")
 }
 
 // present gives the commit that is exported. Errors: there is none, or it is not signed by
@@ -331,7 +306,7 @@ func (g *gitFollower) verify(ctx context.Context, commit string) error {
 func (g *gitFollower) present(ctx context.Context) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at := g.exported()
+	at := g.before()
 	if at == "" {
 		return "", errors.New("no revision was exported yet")
 	}
@@ -340,11 +315,17 @@ func (g *gitFollower) present(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
+	if !g.there() {
+		if err := g.export(ctx, at); err != nil {
+			return "", fmt.Errorf("export %s: %w", at, err)
+		}
+	}
 	g.at = at
 	return at, nil
 }
 
+// git runs git. What refs/replace/ puts in the place of commits and files is signed by nobody.
 func (g *gitFollower) git(ctx context.Context, args ...string) (string, error) {
-	out, err := publish.Run(ctx, updateTimeout, g.top, append([]string{"git"}, args...), nil)
+	out, err := publish.Run(ctx, updateTimeout, g.top, append([]string{"git", "--no-replace-objects"}, args...), nil)
 	return strings.TrimSpace(out), err
 }
