@@ -46,6 +46,7 @@ type Box struct {
 	Report    string        // file that tells the jail what was refused; "" = none
 	Away      bool          // it is not to be read now, or does not answer: what was accepted before stays
 	MayHide   bool          // its challenges may make a name exist for which a wildcard answers
+	Step      func()        // called behind each file that was read: the box answers; nil = nobody listens
 }
 
 // Seen is a challenge that the builder accepted: what state/ keeps of it.
@@ -161,6 +162,9 @@ func (s *scanner) run() {
 	for _, name := range names {
 		if name != s.box.Marker {
 			s.file(name)
+		}
+		if s.box.Step != nil {
+			s.box.Step()
 		}
 	}
 	s.admit()

@@ -51,6 +51,7 @@ type Options struct {
 	SHA1   bool   // make fingerprints of type 1 (SHA-1) too
 	TTL    uint32 // seconds; 0 = DefaultTTL
 	Marker string // file that is there while Dir is mounted; "" = always
+	Step   func() // called behind each file that was read: the directory answers; nil = nobody listens
 }
 
 // Host is one file of the directory: a host of one of the zones.
@@ -88,6 +89,9 @@ func Scan(o Options, zoneOf func(domain.Name) (apex domain.Name, ok bool)) *Set 
 	s := &Set{byZone: map[domain.Name][]*Host{}}
 	hosts, size := map[domain.Name]*Host{}, 0
 	for _, file := range names {
+		if o.Step != nil { // the one before, or the list
+			o.Step()
+		}
 		if file == o.Marker || dropping(file) {
 			continue
 		}

@@ -149,7 +149,10 @@ func (p *pass) confirmed(j *job, unasked bool) {
 		return
 	}
 	s.Good, s.GoodOf = FileID{}, FileID{} // until there is a copy, each run tries again
-	if err := durable.Copy(p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name)); err != nil {
+	kept := p.takesNoTime(j, "copy %s to %s", p.tree.PublishedPath(j.z.Name), p.tree.lastGoodDir())
+	err := durable.Copy(p.tree.PublishedPath(j.z.Name), p.tree.lastGoodPath(j.z.Name))
+	kept()
+	if err != nil {
 		j.fail("build-failed", fmt.Errorf("keep the last good zone: %w", err))
 		return
 	}

@@ -10,12 +10,15 @@ import (
 
 // Beside asks the world beside the passes of a daemon: what answers within a blink is
 // known at once, for the rest no zone waits. That holds for the serials that the name
-// servers serve, too. It may be used by several passes, one after the other. Both
+// servers serve, too. It may be used by several passes, one after the other. The
 // fields are set before.
 type Beside struct {
 	// Wake is told of a zone about which an answer came that its pass did not wait for.
 	Wake  func(apex domain.Name)
 	Clock func() time.Duration // a running clock
+	// Mute is told of a source that does not answer, and when it does again. It must not
+	// wait, nor use this; nil = nobody listens.
+	Mute func(source string, mute bool)
 
 	mu    sync.Mutex
 	asked map[string]*question

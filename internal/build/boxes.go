@@ -144,7 +144,11 @@ func (t *Tree) readBoxes(boxes []dnsextra.Box, seen []dnsextra.Seen, now time.Ti
 	sideBySide(len(boxes), len(boxes), func(i int) {
 		one := boxes[i : i+1 : i+1]
 		var err error
-		sets[i], err = hear(t.beside.ear("dir "+one[0].Dir), func() (*dnsextra.Set, error) { return dnsextra.Scan(one, seen, now), nil }, nil)
+		sets[i], err = hearSteps(t.beside.ear("dir "+one[0].Dir), func(step func()) (*dnsextra.Set, error) {
+			heard := slices.Clone(one)
+			heard[0].Step = step
+			return dnsextra.Scan(heard, seen, now), nil
+		}, nil)
 		if err != nil {
 			away := slices.Clone(one)
 			away[0].Away = true

@@ -268,7 +268,7 @@ func (p *pass) sign(j *job, candidate *zone.Zone, made planned, serial, served u
 // commit stages, verifies, checks and renames.
 func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 	t := p.tree
-	j.endUnsigned(t) // of what is rolled back
+	j.endUnsigned(p) // of what is rolled back
 	z, s, header, serial := out.zone, out.signed, out.header, out.serial
 	var body io.WriterTo = z
 	if s != nil {
@@ -290,7 +290,9 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 		dir = t.Config.Paths.Unsigned
 	}
 	begun := p.clock()
+	staging := p.o.Beside.does("write to %s", dir)
 	staged, err := durable.Stage(dir, name, t.outputMode())
+	staging()
 	if err != nil {
 		return err
 	}
@@ -360,7 +362,10 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 	if err := flushed(); err != nil {
 		return err
 	}
-	if err := staged.Commit(time.Time{}); err != nil {
+	renaming := p.o.Beside.does("publish %s in %s", name, dir)
+	err = staged.Commit(time.Time{})
+	renaming()
+	if err != nil {
 		return err
 	}
 	p.tookFor(StageWrite, p.clock()-begun+disk.took)
@@ -388,11 +393,14 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 }
 
 // endUnsigned waits for the unsigned copy that is written behind a commit.
-func (j *job) endUnsigned(t *Tree) {
+func (j *job) endUnsigned(p *pass) {
 	if j.unsigned == nil {
 		return
 	}
+	t := p.tree
+	written := p.takesNoTime(j, "write to %s", t.Config.Paths.Unsigned)
 	err := j.unsigned()
+	written()
 	j.unsigned = nil
 	j.state.Unsigned = t.unsignedID(j.z.Name)
 	if err != nil {

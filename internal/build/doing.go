@@ -30,6 +30,17 @@ func (b *Beside) does(format string, args ...any) (done func()) {
 	}
 }
 
+// quickSize is the size of a file, in octets, that is written and copied in no time.
+const quickSize = 16 << 20
+
+// takesNoTime is does for what is done with a whole zone, unless it is a large one.
+func (p *pass) takesNoTime(j *job, format string, args ...any) (done func()) {
+	if j.head.id.Size > quickSize {
+		return func() {}
+	}
+	return p.o.Beside.does(format, args...)
+}
+
 // Hangs says what a pass does for so long at least, though it takes no time unless a disk
 // is gone; "" = nothing. It fits behind "to".
 func (b *Beside) Hangs(least time.Duration) string {

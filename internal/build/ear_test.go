@@ -2,10 +2,14 @@ package build
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -23,9 +27,18 @@ import (
 // until it answers, and then the zones that did without are woken.
 func TestEar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var woken []string
+		var mu sync.Mutex
+		var woken, told []string
+		note := func(list *[]string, word string) {
+			mu.Lock()
+			defer mu.Unlock()
+			*list = append(*list, word)
+		}
 		begun := time.Now()
-		b := &Beside{Wake: func(apex domain.Name) { woken = append(woken, apex.String()) }, Clock: func() time.Duration { return time.Since(begun) }}
+		b := &Beside{
+			Wake: func(apex domain.Name) { note(&woken, apex.String()) }, Clock: func() time.Duration { return time.Since(begun) },
+			Mute: func(source string, mute bool) { note(&told, fmt.Sprint(source, " ", mute)) },
+		}
 		e := b.ear("dead")
 		if b.ear("dead") != e || b.ear("other") == e {
 			t.Fatal("an ear is of one source")
@@ -51,8 +64,18 @@ func TestEar(t *testing.T) {
 		}
 		answer <- 1
 		synctest.Wait()
-		if !slices.Equal(woken, []string{"one.test."}) || !slices.Equal(late, []int{1}) {
-			t.Errorf("woken %q, late %v", woken, late)
+		_, err := hear(e, read, nil)
+		mu.Lock()
+		if len(woken) > 0 || !slices.Equal(late, []int{1}) || !errors.Is(err, errMute) {
+			t.Errorf("woken %q before it has rested, late %v: %v", woken, late, err)
+		}
+		mu.Unlock()
+		time.Sleep(hearRest * hearPatience)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Equal(woken, []string{"one.test."}) || !slices.Equal(told, []string{"dead true", "dead false"}) {
+			t.Errorf("woken %q, told %q", woken, told)
 		}
 		if v, err := hear(e, func() (int, error) { return 2, nil }, nil); v != 2 || err != nil {
 			t.Errorf("when it answers: %d %v", v, err)
@@ -60,36 +83,112 @@ func TestEar(t *testing.T) {
 	})
 }
 
-// hanging is a file system of which the reading of one file waits.
+// newEar is an ear with the clock of a bubble.
+func newEar() *ear {
+	begun := time.Now()
+	return &ear{clock: func() time.Duration { return time.Since(begun) }}
+}
+
+// TestEarLate: a source that was given up long ago is read at once when it answers.
+func TestEarLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var woken []string
+		e := newEar()
+		e.wake = func(apex domain.Name) { woken = append(woken, apex.String()) }
+		answer := make(chan int)
+		if _, err := hear(e, func() (int, error) { return <-answer, nil }, nil); !errors.Is(err, errMute) {
+			t.Error(err)
+		}
+		e.miss([]domain.Name{domain.MustParse("one.test")})
+		time.Sleep(hearRest * hearPatience)
+		answer <- 1
+		synctest.Wait()
+		if v, err := hear(e, func() (int, error) { return 2, nil }, nil); v != 2 || err != nil || !slices.Equal(woken, []string{"one.test."}) {
+			t.Errorf("%d %v, woken %q", v, err, woken)
+		}
+	})
+}
+
+// TestEarSteps: a source that is slow and answers is read to its end; one that never
+// comes to one is given up all the same, and others wait for it a quarter of the time.
+func TestEarSteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEar()
+		scan := func(steps int, each time.Duration) func(func()) (int, error) {
+			return func(step func()) (int, error) {
+				for range steps {
+					time.Sleep(each)
+					step()
+				}
+				return steps, nil
+			}
+		}
+		if v, err := hearSteps(e, scan(120, 100*time.Millisecond), nil); v != 120 || err != nil {
+			t.Errorf("slow: %d %v", v, err)
+		}
+		begun := time.Now()
+		if _, err := hearSteps(e, scan(2, hearPatience+time.Second), nil); !errors.Is(err, errMute) || time.Since(begun) != hearPatience {
+			t.Errorf("one step hangs: %v after %s", err, time.Since(begun))
+		}
+		time.Sleep(time.Hour)
+		var waited time.Duration
+		for begun = time.Now(); time.Since(begun) < time.Hour; time.Sleep(100 * time.Millisecond) {
+			at := time.Now()
+			if _, err := hearSteps(e, scan(16, hearPatience-time.Second), nil); !errors.Is(err, errMute) {
+				t.Error(err)
+			}
+			took := time.Since(at)
+			if waited += took; took > hearMost+hearPatience {
+				t.Errorf("waited for %s", took)
+			}
+		}
+		if waited < 5*time.Minute || waited > 16*time.Minute {
+			t.Errorf("waited for %s of an hour", waited)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// hanging is a file system of which the reading of one file waits, or its closing.
 type hanging struct {
 	fs.FS
-	name string
-	gate chan struct{}
+	name  string
+	gate  chan struct{}
+	close bool
 }
 
 func (h hanging) Open(name string) (fs.File, error) {
 	f, err := h.FS.Open(name)
 	if err == nil && name == h.name {
-		f = hangingFile{f, h.gate}
+		f = hangingFile{f, h}
 	}
 	return f, err
 }
 
 type hangingFile struct {
 	fs.File
-	gate chan struct{}
+	in hanging
 }
 
 func (f hangingFile) Read(b []byte) (int, error) {
-	<-f.gate
+	if !f.in.close {
+		<-f.in.gate
+	}
 	return f.File.Read(b)
+}
+
+func (f hangingFile) Close() error {
+	if f.in.close {
+		<-f.in.gate
+	}
+	return f.File.Close()
 }
 
 // TestEarFile: a file that is opened and then hangs is given up, too.
 func TestEarFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := hanging{fstest.MapFS{"slow": {Data: []byte("slow")}, "quick": {Data: []byte("quick")}}, "slow", make(chan struct{})}
-		e := &ear{}
+		h := hanging{FS: fstest.MapFS{"slow": {Data: []byte("slow")}, "quick": {Data: []byte("quick")}}, name: "slow", gate: make(chan struct{})}
+		e := newEar()
 		heard := heardFS{h, e}
 		if b, err := zone.ReadFile(heard, "quick"); string(b) != "quick" || err != nil {
 			t.Errorf("%q %v", b, err)
@@ -101,13 +200,36 @@ func TestEarFile(t *testing.T) {
 			t.Errorf("while it hangs: %v, %d readings were done without", err, e.deaf())
 		}
 		close(h.gate)
-		synctest.Wait()
+		time.Sleep(time.Minute)
 		if b, err := zone.ReadFile(heard, "slow"); string(b) != "slow" || err != nil {
 			t.Errorf("%q %v", b, err)
 		}
 		if _, err := zone.ReadFile(heard, "none"); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("none: %v", err)
 		}
+	})
+}
+
+// TestEarClosing: one that hangs when it is closed, and one that is closed while it does,
+// are closed when it answers; who read them does not wait.
+func TestEarClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{FS: fstest.MapFS{"slow": {Data: []byte("slow")}}, name: "slow", gate: make(chan struct{}), close: true}
+		e := newEar()
+		heard := heardFS{h, e}
+		other, err := heard.Open("slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if b, err := zone.ReadFile(heard, "slow"); string(b) != "slow" || err != nil || time.Since(begun) != hearPatience {
+			t.Errorf("%q %v after %s", b, err, time.Since(begun))
+		}
+		begun = time.Now()
+		if err := other.Close(); !errors.Is(err, errMute) || time.Since(begun) != 0 || e.deaf() != 1 {
+			t.Errorf("the other: %v after %s, %d readings were done without", err, time.Since(begun), e.deaf())
+		}
+		close(h.gate) // else the bubble does not end
 	})
 }
 
@@ -201,5 +323,54 @@ func TestUnheardParts(t *testing.T) {
 		if tree.scanHostKeys(); tree.hostKeys != was {
 			t.Errorf("%s: the host keys are others", name)
 		}
+	}
+}
+
+// TestHandTLSAHeld: of a primary/ that is in other hands, the records that were read last
+// count, not what lies there now.
+func TestHandTLSAHeld(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data := strings.Repeat("ab", 32)
+	write("soa/example.org", "$TTL 1h\n@ SOA ns1 hostmaster 1 2h 30m 4w 1h\n@ NS ns1\n")
+	write("primary/example.org", "ns1 A 192.0.2.53\nmail A 192.0.2.25\n_25._tcp.mail TLSA 3 1 1 "+data+"\n")
+	tree, faults, err := Open(dir)
+	if err != nil || faults.HasErrors() {
+		t.Fatal(err, faults)
+	}
+	defer tree.Close()
+	tree.Keep()
+	z := &tree.Config.Zones[0]
+	groups := []tlsa.Group{{Owner: domain.MustParse("_25._tcp.mail.example.org")}}
+	was := handTLSA{Of: "before"}
+	tree.held = true
+	if is, ok := tree.handTLSA(z, groups, was); ok || is.Of != was.Of || tree.handWritten(z).Len() != 0 {
+		t.Errorf("nothing was read, and it knows %+v", is)
+	}
+	tree.held = false
+	if s := tree.hostSources(z); s.faults.HasErrors() {
+		t.Fatal(s.faults)
+	}
+	fresh, ok := tree.handTLSA(z, groups, was)
+	if !ok || len(fresh.Sets) != 1 {
+		t.Fatalf("%+v", fresh)
+	}
+	write("primary/example.org", "ns1 A 192.0.2.53\n")
+	tree.held = true
+	if is, ok := tree.handTLSA(z, groups, fresh); !ok || !reflect.DeepEqual(is.Sets, fresh.Sets) || tree.handWritten(z).Len() != 3 {
+		t.Errorf("held: %+v, %d records", is, tree.handWritten(z).Len())
+	}
+	tree.held = false
+	if is, ok := tree.handTLSA(z, groups, fresh); !ok || len(is.Sets) != 0 {
+		t.Errorf("free again: %+v", is)
 	}
 }

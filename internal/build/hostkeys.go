@@ -28,7 +28,11 @@ func (t *Tree) scanHostKeys() {
 	}
 	set, err := (*sshfp.Set)(nil), errAway
 	if !t.isAway("sshfp") {
-		set, err = hear(t.beside.ear("dir "+o.Dir), func() (*sshfp.Set, error) { return sshfp.Scan(o, t.zoneOf), nil }, nil)
+		set, err = hearSteps(t.beside.ear("dir "+o.Dir), func(step func()) (*sshfp.Set, error) {
+			heard := o
+			heard.Step = step
+			return sshfp.Scan(heard, t.zoneOf), nil
+		}, nil)
 	}
 	switch {
 	case err == nil:

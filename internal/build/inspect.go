@@ -289,7 +289,7 @@ func (t *Tree) Approve(ctx context.Context, apex domain.Name, code string, now t
 
 // withState changes the state of a zone under its lock.
 func (t *Tree) withState(ctx context.Context, apex domain.Name, f func(*State) error) error {
-	if err := t.makeDirs(); err != nil {
+	if err := t.makeDirs(nil); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, lockWait)

@@ -138,10 +138,7 @@ func (t *Tree) Build(ctx context.Context, o Options) (Report, error) {
 	over := o.Beside.listen()
 	defer func() { over(namesOf(zones)) }()
 	if !o.DryRun {
-		made := o.Beside.does("make %s and %s", t.Config.Paths.Signed, t.Config.Paths.State)
-		err := t.makeDirs()
-		made()
-		if err != nil {
+		if err := t.makeDirs(o.Beside); err != nil {
 			return report, err
 		}
 	}
@@ -256,7 +253,7 @@ func (p *pass) batch(zones []*config.Zone) []Result {
 	wg.Wait()
 	p.announce(jobs)
 	for _, j := range jobs {
-		j.endUnsigned(p.tree)
+		j.endUnsigned(p)
 	}
 	p.finishAll(jobs)
 	for at, i := range order {

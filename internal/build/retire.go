@@ -86,7 +86,7 @@ func (t *Tree) Retire(ctx context.Context, apex domain.Name, server Forgetter) (
 	if !t.wasPublished(apex) {
 		return "", fmt.Errorf("retire %s: it is not published", apex)
 	}
-	if err := t.makeDirs(); err != nil {
+	if err := t.makeDirs(nil); err != nil {
 		return "", err
 	}
 	if err := durable.MkdirAll(t.retiredDir(), 0o755); err != nil {

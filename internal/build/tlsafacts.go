@@ -61,6 +61,14 @@ func findSet(list []ownerSet, owner domain.Name) (ownerSet, bool) {
 // only when the files changed and speak of TLSA at all. It is not ok when the files
 // cannot be read: then nobody knows which of the published records are whose.
 func (t *Tree) handTLSA(z *config.Zone, groups []tlsa.Group, was handTLSA) (is handTLSA, ok bool) {
+	if t.held { // the files are in other hands, or do not answer
+		all, ok := t.keptPrimary(z)
+		if !ok {
+			return was, false
+		}
+		is.find(all, groups, z.Name)
+		return is, true
+	}
 	var files [][]byte
 	speaks, includes := false, false
 	for _, name := range z.Primary {
@@ -93,8 +101,15 @@ func (t *Tree) handTLSA(z *config.Zone, groups []tlsa.Group, was handTLSA) (is h
 		if faults.HasErrors() || f.Records == nil {
 			return was, false
 		}
-		s := f.Records.Sorted()
-		all = append(all, s)
+		all = append(all, f.Records.Sorted())
+	}
+	is.find(all, groups, z.Name)
+	return is, true
+}
+
+// find takes what records of primary/ say, which are sorted.
+func (is *handTLSA) find(all []*rrset.Set, groups []tlsa.Group, apex domain.Name) {
+	for _, s := range all {
 		for _, g := range groups {
 			if lo, hi := s.FindRRset([]byte(g.Owner.Wire()), dns.TypeTLSA); lo < hi {
 				is.Sets = append(is.Sets, ownerSet{Owner: g.Owner, Records: recordsIn(s, lo, hi)})
@@ -102,19 +117,39 @@ func (t *Tree) handTLSA(z *config.Zone, groups []tlsa.Group, was handTLSA) (is h
 		}
 	}
 	for _, g := range groups {
-		if by, ok := coveredBy(all, g.Owner, z.Name); ok {
+		if by, ok := coveredBy(all, g.Owner, apex); ok {
 			is.Covered = append(is.Covered, covered{g.Owner, by})
 		}
 	}
-	return is, true
+}
+
+// keptPrimary are the records of primary/ as they were read last, sorted; not ok: they
+// were not, or had faults.
+func (t *Tree) keptPrimary(z *config.Zone) (all []*rrset.Set, ok bool) {
+	t.keptMu.Lock()
+	k := t.kept[z.Name]
+	t.keptMu.Unlock()
+	if k == nil || k.faults.HasErrors() {
+		return nil, false
+	}
+	for _, f := range k.fragments {
+		if slices.Contains(z.Primary, f.Name) && f.Records != nil {
+			all = append(all, f.Records.Sorted())
+		}
+	}
+	return all, true
 }
 
 // handWritten are the records of primary/, as far as they can be read.
 func (t *Tree) handWritten(z *config.Zone) *rrset.Set {
 	var sets []*rrset.Set
-	for _, name := range z.Primary {
-		if f, _ := primary.Load(t.files, name, z.Name); f.Records != nil {
-			sets = append(sets, f.Records)
+	if t.held {
+		sets, _ = t.keptPrimary(z)
+	} else {
+		for _, name := range z.Primary {
+			if f, _ := primary.Load(t.files, name, z.Name); f.Records != nil {
+				sets = append(sets, f.Records)
+			}
 		}
 	}
 	all, err := rrset.Sort(sets...)

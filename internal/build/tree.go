@@ -108,9 +108,12 @@ func (t *Tree) Program(name string) string {
 }
 
 // makeDirs creates the directories that the program writes to.
-func (t *Tree) makeDirs() error {
+func (t *Tree) makeDirs(b *Beside) error {
 	for _, dir := range []string{t.Config.Paths.Signed, t.Config.Paths.Unsigned, t.Config.Paths.State, t.lastGoodDir()} {
-		if err := durable.MkdirAll(dir, 0o755); err != nil {
+		made := b.does("make %s", dir)
+		err := durable.MkdirAll(dir, 0o755)
+		made()
+		if err != nil {
 			return err
 		}
 	}
