@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"zonebuild/internal/config"
 	"zonebuild/internal/domain"
 )
 
@@ -308,11 +307,4 @@ func isDir(e *ear, path string) (dir, there bool) {
 func (t *Tree) listen(b *Beside) {
 	t.beside = b
 	t.files.ear = b.ear("tree " + t.Config.Tree)
-}
-
-func namesOf(zones []*config.Zone) (out []domain.Name) {
-	for _, z := range zones {
-		out = append(out, z.Name)
-	}
-	return out
 }
