@@ -25,7 +25,7 @@ type checkout struct {
 	revision string
 	next     time.Time            // update
 	zones    map[domain.Name]bool // built while it was held
-	late     atomic.Int32         // questions about its lock that nobody waits for any more
+	running  atomic.Int32         // questions of jobs about its lock
 }
 
 // hold is why nothing of a checkout counts at an instant: a lock file, or a disk that does
@@ -70,43 +70,37 @@ func (c *checkout) asks() func() hold {
 // asksSoon is asks for what a build or a reload waits for: a disk that does not answer
 // soon holds the checkout. The looks find out when it does.
 func (c *checkout) asksSoon() func() hold {
-	ask := c.asks()
 	if c == nil || c.Locked == nil {
-		return ask
+		return c.asks()
 	}
-	late, locked := &c.late, c.Locked
+	running, locked := &c.running, c.Locked
 	return func() hold {
-		if late.Load() > 0 {
+		if running.Load() > 0 { // one job asks at a time: nobody waits for it any more
 			return hold{mute: true}
 		}
-		const done, givenUp = 1, 2
-		var state atomic.Int32
-		answer := make(chan struct{})
+		running.Add(1)
+		answer := make(chan string, 1)
 		go func() {
-			locked()
-			close(answer)
-			if !state.CompareAndSwap(0, done) {
-				late.Add(-1)
-			}
+			lock := locked()
+			running.Add(-1)
+			answer <- lock
 		}()
 		timer := time.NewTimer(askWait)
 		defer timer.Stop()
 		select {
-		case <-answer:
-			return ask()
+		case lock := <-answer:
+			return hold{lock: lock}
 		case <-timer.C:
+			return hold{mute: true}
 		}
-		late.Add(1)
-		if !state.CompareAndSwap(0, givenUp) {
-			late.Add(-1)
-			return ask()
-		}
-		return hold{mute: true}
 	}
 }
 
 // held reports whether nothing of the checkout counts now.
-func (c *checkout) held() bool { return !c.free() || c.updating || c.Updater != nil && !c.good }
+func (c *checkout) held() bool { return !c.free() || c.unwhole() }
+
+// unwhole reports whether an update has it in hand, or left no whole revision.
+func (c *checkout) unwhole() bool { return c.updating || c.Updater != nil && !c.good }
 
 func (c *checkout) lockPoll() time.Duration {
 	if c.lock == "" || c.asked.Sub(c.since) >= lockAlarm {

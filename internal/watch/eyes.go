@@ -21,6 +21,7 @@ const (
 	kqueueDir  = 256             // names in a directory that is watched where each costs a descriptor
 	sameTick   = 2 * time.Second // within which a second change may leave the times of a file as they are
 	maxAnchors = 40              // symbolic links in a path, as in Linux
+	closeWait  = time.Second     // for the end of events, which takes no time unless a mount is dead
 )
 
 // Eyes find out what changed in sources: by events, and by looking.
@@ -132,14 +133,25 @@ func (e *Eyes) Follow(source string, paths []string) error {
 	return nil
 }
 
-// Close ends the watching. A look that runs goes on to its end.
+// Close ends the watching. A look that runs goes on to its end; where it hangs, so may
+// the end of its events, which is not waited for.
 func (e *Eyes) Close() {
 	e.close.Do(func() {
 		close(e.gone)
 		for _, one := range e.eyes {
-			one.watch.shut()
+			e.wg.Go(one.watch.shut)
 		}
-		e.wg.Wait()
+		closed := make(chan struct{})
+		go func() {
+			e.wg.Wait()
+			close(closed)
+		}()
+		timer := time.NewTimer(closeWait)
+		defer timer.Stop()
+		select {
+		case <-closed:
+		case <-timer.C:
+		}
 	})
 }
 

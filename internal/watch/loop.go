@@ -16,6 +16,7 @@ import (
 const (
 	beat       = 5 * time.Second        // the longest time without a turn
 	startWait  = 10 * time.Second       // for the first look at all sources, before the first build
+	reloadWait = 3 * time.Second        // likewise behind a reload: at most, something is built twice
 	lookWait   = time.Minute            // for a look, until an alarm
 	lookRest   = 4                      // times as long as a look took nobody looks again
 	buildWait  = 30 * time.Minute       // for a build, until an alarm
@@ -114,10 +115,14 @@ type run struct {
 	done     chan func()
 	gone     chan struct{} // closed when nobody receives from done any more
 
-	started  time.Time // with this setup
-	begun    bool      // a build of it did
-	building time.Time // since when; zero = no build runs
-	loading  bool
+	started  time.Time     // with this setup, or with the first of those of which nothing was built
+	patience time.Duration // with the first looks
+	begun    bool          // a build of it did
+	building time.Time     // since when; zero = no build runs
+	loading  time.Time     // likewise; it is not a build's turn
+	loaded   bool          // the last job was a load
+	outdated bool          // it found something else than there is now: for a while nothing is built of it
+	endLoad  context.CancelFunc
 	updating int // checkouts
 	looking  int // looks that run, also those of an older setup
 	reload   bool
@@ -160,13 +165,19 @@ func (r *run) use(setup *Setup) {
 	if r.setup != nil {
 		r.setup.close()
 	}
-	r.setup = setup
-	r.checkouts = newCheckouts(setup.Checkouts, r.checkouts)
-	r.sources, r.left = nil, map[string]leftFile{}
-	for i := range setup.Sources {
-		r.sources = append(r.sources, newSource(&setup.Sources[i], r.checkouts))
+	if r.setup == nil {
+		r.started, r.patience = time.Now(), startWait
+	} else if r.begun { // else reloads that come one behind the other would keep from building
+		r.started, r.patience = time.Now(), reloadWait
 	}
-	r.started, r.begun = time.Now(), false
+	r.setup, r.begun = setup, false
+	r.checkouts = newCheckouts(setup.Checkouts, r.checkouts)
+	sources := make([]*source, len(setup.Sources))
+	for i := range setup.Sources {
+		sources[i] = newSource(&setup.Sources[i], r.checkouts)
+		sources[i].inherit(r.source(sources[i].Name))
+	}
+	r.sources, r.left = sources, map[string]leftFile{}
 	r.schedule.keep(setup.Builder.Zones())
 	r.schedule.checkAll()
 	maps.DeleteFunc(r.raised, func(k alarmKey, _ string) bool {
@@ -196,10 +207,15 @@ func (r *run) turn() time.Duration {
 	}
 	if r.idle() && r.settled(now) {
 		next = earlier(next, now.Add(r.schedule.wait(now, wall, beat)))
+	} else if r.idle() {
+		next = earlier(next, r.started.Add(r.patience))
 	}
-	if what := r.hangs(hangWait); what != "" {
+	switch what := r.hangs(hangWait); {
+	case what != "":
 		r.alarmf(AlarmBuild, "", true, "a build hangs: to %s takes more than %s", what, hangWait)
-	} else {
+	case !r.loading.IsZero() && now.Sub(r.loading) >= hangWait:
+		r.alarmf(AlarmBuild, "", true, "nothing is built while the configuration is read, for more than %s: is a mount dead?", hangWait)
+	default:
 		r.alarmf(AlarmBuild, "", !r.building.IsZero() && now.Sub(r.building) >= buildWait, "a build runs for more than %s", buildWait)
 	}
 	r.beat(now)
@@ -219,31 +235,36 @@ func (r *run) watchClock(now, wall time.Time) {
 }
 
 // idle reports whether a build may begin.
-func (r *run) idle() bool { return r.building.IsZero() && !r.loading }
+func (r *run) idle() bool { return r.building.IsZero() && r.loading.IsZero() }
 
 // settled reports whether the sources were looked at once. Whatever changes
 // after that look, the next one finds. One that hangs is not waited for long.
 func (r *run) settled(now time.Time) bool {
-	return now.Sub(r.started) >= startWait || !slices.ContainsFunc(r.sources, func(s *source) bool { return !s.seen })
+	return now.Sub(r.started) >= r.patience || !slices.ContainsFunc(r.sources, func(s *source) bool { return !s.seen && !s.takes(now, startWait) })
 }
 
-// startJob starts a reload or a build, one at a time.
+// startJob starts a reload or a build, one at a time. They take turns where both are to
+// be: a storm of reloads keeps nothing from being built.
 func (r *run) startJob(now, wall time.Time) {
 	if !r.idle() {
 		return
 	}
+	settled := r.settled(now)
 	config := r.checkouts[r.setup.Config]
-	if r.reload && reached(r.reloadAt, now) && (config == nil || !config.updating) {
-		r.reload, r.loading = false, true
+	turn := !r.loaded || !settled || r.schedule.wait(now, wall, beat) > 0 || r.outdated && now.Sub(r.started) < r.patience
+	if r.reload && turn && reached(r.reloadAt, now) && (config == nil || !config.updating) {
+		r.reload, r.loading, r.loaded, r.outdated = false, now, true, false
 		ask := config.asksSoon()
-		r.start(func() func() { return r.loadSetup(ask) })
+		ctx, end := context.WithCancel(r.work)
+		r.endLoad = end
+		r.start(func() func() { return r.loadSetup(ctx, ask) })
 		return
 	}
-	if !r.settled(now) {
+	if !settled {
 		return
 	}
 	if zones := r.schedule.take(now, wall); len(zones) > 0 {
-		r.building, r.begun = now, true
+		r.building, r.begun, r.loaded = now, true, false
 		r.startBuild(zones)
 	}
 }
@@ -265,16 +286,18 @@ func (r *run) sayWaits(why string) {
 }
 
 // loadSetup asks for the setup again, unless somebody is writing where it lies.
-func (r *run) loadSetup(ask func() hold) func() {
+func (r *run) loadSetup(ctx context.Context, ask func() hold) func() {
 	if h := ask(); !h.free() {
 		return func() {
-			r.loading, r.reload, r.reloadAt = false, true, time.Now().Add(8*lockPoll)
+			r.endLoad()
+			r.loading, r.reload, r.reloadAt = time.Time{}, true, time.Now().Add(8*lockPoll)
 			r.sayWaits(h.why())
 		}
 	}
-	setup, err := r.Load(r.work)
+	setup, err := r.Load(ctx)
 	return func() {
-		r.loading, r.waits = false, ""
+		r.endLoad()
+		r.loading, r.waits = time.Time{}, ""
 		switch {
 		case r.reload: // somebody asked again meanwhile
 		case errors.Is(err, ErrMute):
@@ -300,9 +323,9 @@ func (r *run) startBuild(zones []domain.Name) {
 		if c.revision != "" {
 			request.Revisions[name] = c.revision
 		}
-		if c.held() {
+		if c.unwhole() {
 			request.Held = append(request.Held, name)
-		} else {
+		} else { // of a lock that the last look found, too: it may be gone
 			asks[name] = c.asksSoon()
 			moves.asks[name] = c.Locked
 		}
@@ -398,11 +421,14 @@ func (r *run) stop(timer *time.Timer) error {
 	end, told, hung := time.Now().Add(stopGrace), false, ""
 	patience := time.Now().Add(fetchLast + stopLast) // with updates
 	defer time.AfterFunc(fetchLast, r.endFetch).Stop()
+	if !r.loading.IsZero() { // it changes nothing
+		r.endLoad()
+	}
 	for {
 		now := time.Now()
-		busy := !r.idle() || r.updating > 0 && now.Before(patience)
+		busy := !r.building.IsZero() || r.updating > 0 && now.Before(patience)
 		switch {
-		case !busy && r.looking == 0:
+		case !busy && r.looking == 0 && r.loading.IsZero():
 			return nil
 		case !told && hung == "" && r.hangs(stopHangs) != "":
 			hung = r.hangs(stopHangs)
@@ -414,12 +440,12 @@ func (r *run) stop(timer *time.Timer) error {
 			if hung != "" || !busy {
 				end = now.Add(hangLast)
 			}
-		case told && reached(end, now) && hung != "" && !r.idle():
+		case told && reached(end, now) && hung != "" && !r.building.IsZero():
 			return fmt.Errorf("stop: the running build hangs: it does not come to an end to %s", hung)
-		case told && reached(end, now) && !r.idle():
+		case told && reached(end, now) && !r.building.IsZero():
 			return errors.New("stop: the running build does not end")
 		case told && reached(end, now):
-			return nil // a look or an update that hangs holds nothing that matters
+			return nil // a look, a load or an update that hangs holds nothing that matters
 		}
 		r.beat(now)
 		wait := min(beat, end.Sub(now), time.Second)

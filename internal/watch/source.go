@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"slices"
 	"time"
 
 	"zonebuild/internal/domain"
@@ -13,6 +14,7 @@ type source struct {
 
 	seen    bool      // it was looked at once
 	looked  time.Time // when the look that runs began; zero = none runs
+	running *look     // it; that of an older setup, too
 	hinted  bool      // a hint came since the last look began
 	quiet   quiet
 	poll    time.Time // of the next look without a hint
@@ -28,6 +30,14 @@ func newSource(s *Source, checkouts map[string]*checkout) *source {
 		limit = BoxLimit()
 	}
 	return &source{Source: s, checkout: checkouts[s.Checkout], rate: rate{limit: limit}, pending: map[string]Change{}}
+}
+
+// inherit waits for the look that runs for an older setup, if it is at the same: where
+// nothing answers, one look hangs, however often the configuration is read.
+func (s *source) inherit(old *source) {
+	if old != nil && !old.looked.IsZero() && slices.Equal(old.Paths, s.Paths) {
+		s.looked, s.running = old.looked, old.running
+	}
 }
 
 func (s *source) interval() time.Duration {
@@ -53,8 +63,11 @@ func (s *source) due() time.Time {
 	return t
 }
 
-func (s *source) stuck(now time.Time) bool {
-	return !s.looked.IsZero() && now.Sub(s.looked) >= lookWait
+func (s *source) stuck(now time.Time) bool { return s.takes(now, lookWait) }
+
+// takes reports whether a look runs that long.
+func (s *source) takes(now time.Time, least time.Duration) bool {
+	return !s.looked.IsZero() && now.Sub(s.looked) >= least
 }
 
 // turnSource starts a look, if one is due, and tells when the next will be.
@@ -79,8 +92,8 @@ func (r *run) turnSource(s *source, now time.Time) time.Time {
 	if full {
 		s.full = now.Add(fullEvery)
 	}
-	s.looked, s.poll = now, now.Add(s.interval())
-	why := look{full: full, hinted: s.hinted}
+	why := &look{full: full, hinted: s.hinted}
+	s.looked, s.running, s.poll = now, why, now.Add(s.interval())
 	s.hinted, s.quiet.last = false, time.Time{}
 	r.looking++
 	setup, name, ask := r.setup, s.Name, s.checkout.asks()
@@ -99,6 +112,8 @@ func (r *run) turnSource(s *source, now time.Time) time.Time {
 			r.looking--
 			if r.setup == setup {
 				r.saw(s, why, sight, h)
+			} else if s := r.source(name); s != nil && s.running == why { // what it saw is old
+				s.looked, s.running = time.Time{}, nil
 			}
 		}
 	})
@@ -113,12 +128,12 @@ type look struct {
 }
 
 // saw takes what a look found, and acts on it when nothing more seems to come.
-func (r *run) saw(s *source, why look, sight Sight, h hold) {
+func (r *run) saw(s *source, why *look, sight Sight, h hold) {
 	now := time.Now()
 	// Looking takes a fifth of the time at most, whatever goes on there.
 	began := s.looked
 	s.rest = now.Add(min(lookRest*now.Sub(began), s.interval()))
-	s.looked = time.Time{}
+	s.looked, s.running = time.Time{}, nil
 	for _, c := range sight.Changes {
 		s.pending[c.Path] = c
 	}
@@ -138,7 +153,7 @@ func (r *run) saw(s *source, why look, sight Sight, h hold) {
 	s.seen = true
 	if why.outdated {
 		r.Log.Info("the configuration or the list of zones changed since it was read", "source", s.Name)
-		r.reload, r.reloadAt = true, now
+		r.reload, r.reloadAt, r.outdated = true, now, true
 	}
 	if len(s.pending) == 0 && !sight.Unsettled {
 		if !s.quiet.active() {

@@ -44,7 +44,9 @@ type world struct {
 	build  func(context.Context, Request) ([]Result, error)
 	onLook func(source string)
 	onLoad func() // under the lock
-	hung   string // what the build does for longer than anybody asks
+
+	hangLoad func(context.Context) // before a load
+	hung     string                // what the build does for longer than anybody asks
 
 	outdated func() bool
 	log      strings.Builder
@@ -128,7 +130,13 @@ func (w *world) Build(ctx context.Context, r Request) ([]Result, error) {
 	return build(ctx, r)
 }
 
-func (w *world) load(context.Context) (*Setup, error) {
+func (w *world) load(ctx context.Context) (*Setup, error) {
+	w.mu.Lock()
+	hang := w.hangLoad
+	w.mu.Unlock()
+	if hang != nil {
+		hang(ctx)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.loads++; w.refuse != nil {
