@@ -101,9 +101,7 @@ func (r *run) startBuild(zones []domain.Name) {
 	r.start(func() func() {
 		for name, ask := range asks {
 			if h := ask(); !h.free() {
-				if h.lock != "" || h.mute {
-					holds[name] = h
-				}
+				holds[name] = h
 				request.Held = append(request.Held, name)
 			}
 		}
