@@ -47,7 +47,8 @@ func (g *gitFollower) unpack(ctx context.Context, commit, dir string) (err error
 	return durable.Unpack(archive, dir)
 }
 
-// prune removes what was exported but for two: `+"`build`"+` may still read the one before.
+// prune removes what was exported but for two: a build of another process may still read
+// the one before.
 func (g *gitFollower) prune(now, before string) {
 	entries, err := os.ReadDir(g.revisions())
 	if err != nil {
