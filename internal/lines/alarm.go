@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"zonebuild/internal/config"
 	"zonebuild/internal/durable"
 )
 
@@ -57,11 +58,22 @@ func alarm(in Input) *Alarm {
 		return &Alarm{"deploy-failed", "a deploy hook fails: " + in.State.Deploy.Error}
 	}
 	for _, s := range in.Services {
-		if lag, ok := in.State.Lags[s.Name]; ok && in.Now.Sub(lag.Since) > maxLag {
+		if lag, ok := in.lag(s); ok && in.Now.Sub(lag.Since) > maxLag {
 			return &Alarm{"service-lags", "service " + s.Name + ": " + lag.Text}
 		}
 	}
 	return nil
+}
+
+// lag is why a service is not known to serve the live certificate. What was seen before
+// somebody said by hand that it does, or that it cannot be asked, is over.
+func (in Input) lag(s config.Service) (Lag, bool) {
+	lag, ok := in.State.Lags[s.Name]
+	serves := in.Files.Live != nil && in.State.Served[s.Name].Cert == in.Files.Live.ID()
+	if !ok || s.ProbeOff || serves {
+		return Lag{}, false
+	}
+	return lag, true
 }
 
 // Bounds of telling.

@@ -301,3 +301,39 @@ func TestLagAhead(t *testing.T) {
 		t.Errorf("alarm %q", got)
 	}
 }
+
+// TestLagIsOver: what a service was seen with before it was said that it cannot be asked
+// is no alarm, neither while its operator has not said anything nor afterwards.
+func TestLagIsOver(t *testing.T) {
+	w := still(t, 38)
+	old := w.served
+	w.run(Word{Renew: true, Now: true})
+	w.served = old
+	state, err := LoadState(w.hook, w.line.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(state.Served, "smtp")
+	if err := SaveState(w.hook, w.line.Name, state); err != nil {
+		t.Fatal(err)
+	}
+	w.run(Word{})
+	w.now = w.now.Add(2 * time.Hour)
+	w.run(Word{})
+	if got := w.alarm(); got != "service-lags" {
+		t.Fatalf("alarm %q", got)
+	}
+	w.hook.Services[0].ProbeOff = true
+	for _, said := range []bool{false, true} {
+		if said {
+			if _, err := w.keeper().Say(w.line); err != nil {
+				t.Fatal(err)
+			}
+			w.run(Word{})
+		}
+		s, err := w.keeper().Status(w.line)
+		if err != nil || s.Alarm != nil || s.Services[0].Lag != "" || s.Services[0].Serves != said {
+			t.Errorf("said %t: %+v %v", said, s, err)
+		}
+	}
+}

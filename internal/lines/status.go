@@ -95,8 +95,9 @@ func (k *Keeper) Status(l config.Line) (Status, error) {
 	}
 	for _, v := range in.Services {
 		seen := state.Served[v.Name]
+		lag, _ := in.lag(v)
 		s.Services = append(s.Services, ServiceStatus{
-			Name: v.Name, Serves: files.Live != nil && seen.Cert == files.Live.ID(), At: seen.At, ByHand: seen.ByHand, Unasked: v.ProbeOff, Lag: state.Lags[v.Name].Text, NoRoute: seen.NoRoute,
+			Name: v.Name, Serves: files.Live != nil && seen.Cert == files.Live.ID(), At: seen.At, ByHand: seen.ByHand, Unasked: v.ProbeOff, Lag: lag.Text, NoRoute: seen.NoRoute,
 		})
 	}
 	s.Alarm = alarm(in)
