@@ -284,18 +284,23 @@ func cause(err error) error {
 	return err
 }
 
+// fileMode is the mode of files that others read.
+func fileMode(to *os.FileMode) func(value) error {
+	return func(v value) error {
+		s, err := v.str()
+		n, err2 := strconv.ParseUint(s, 8, 32)
+		if err != nil || err2 != nil || n&^0o777 != 0 || n&0o600 != 0o600 || n&0o022 != 0 {
+			return errors.New(`must be an octal mode such as "0644", writable by the owner alone`)
+		}
+		*to = os.FileMode(n)
+		return nil
+	}
+}
+
 // rootKeys are the keys that stand above all tables.
 func rootKeys(c *Config) []key {
 	return []key{
-		{"output-mode", func(v value) error {
-			s, err := v.str()
-			n, err2 := strconv.ParseUint(s, 8, 32)
-			if err != nil || err2 != nil || n&^0o777 != 0 || n&0o600 != 0o600 || n&0o022 != 0 {
-				return errors.New(`must be an octal mode such as "0644", writable by the owner alone`)
-			}
-			c.OutputMode = os.FileMode(n)
-			return nil
-		}},
+		{"output-mode", fileMode(&c.OutputMode)},
 		{"output-group", func(v value) error {
 			s, err := v.str()
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -49,11 +50,12 @@ type Line struct {
 	Deploy    [][]string
 	Timeout   time.Duration // of a deploy hook
 	Combined  bool
-	DHParams  string // ready to use; "" = none
-	Keep      int    // old generations
-	Dir       string // where live, next and archive are, ready to use; "" = LINES/NAME
-	KeysDir   string // of its private keys, ready to use; "" = KEYS/NAME
-	KeyGroup  *int   // may read the private keys; nil: nobody but their owner
+	DHParams  string      // ready to use; "" = none
+	Keep      int         // old generations
+	Dir       string      // where live, next and archive are, ready to use; "" = LINES/NAME
+	KeysDir   string      // of its private keys, ready to use; "" = KEYS/NAME
+	KeyGroup  *int        // may read the private keys; nil: nobody but their owner
+	Mode      os.FileMode // of its public files
 }
 
 const (
@@ -158,7 +160,7 @@ func (l *loader) loadEach(e *entry, load func(name string, e *entry)) {
 
 // loadLine reads one [line.NAME].
 func (l *loader) loadLine(h *Hook, name string, e *entry) {
-	n := Line{Name: name, KeyType: "ecdsa-p256", ReuseKey: true, NextKey: true, Timeout: time.Minute, Keep: 5}
+	n := Line{Name: name, KeyType: "ecdsa-p256", ReuseKey: true, NextKey: true, Timeout: time.Minute, Keep: 5, Mode: 0o644}
 	l.read(e.val.table, "line."+name, lineKeys(&n))
 	switch {
 	case len(n.Names) == 0 && e.val.table.find("names") == nil:
@@ -201,6 +203,7 @@ func lineKeys(n *Line) []key {
 		{"keep", number(&n.Keep, 1, 1000)},
 		{"directory", localPath(&n.Dir)},
 		{"keys", localPath(&n.KeysDir)},
+		{"mode", fileMode(&n.Mode)},
 		{"key-group", func(v value) error {
 			s, err := v.str()
 			if err != nil {

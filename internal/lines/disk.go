@@ -23,15 +23,16 @@ type Paths struct {
 	Line string // LINES/NAME
 	Keys string // KEYS/NAME
 
-	Group *int // may read the private keys; nil: nobody but their owner
-	Apart bool // the operator named Keys, made it for this, and its mode is his
+	Mode  fs.FileMode // of public files; 0 = 0644
+	Group *int        // may read the private keys; nil: nobody but their owner
+	Apart bool        // the operator named Keys, made it for this, and its mode is his
 }
 
 // PathsOf are the places of a line.
 func PathsOf(h *config.Hook, name string) Paths {
 	p := Paths{Line: filepath.Join(h.LinesDir, name), Keys: filepath.Join(h.KeysDir, name)}
 	if l, ok := h.Line(name); ok {
-		if p.Group = l.KeyGroup; l.Dir != "" {
+		if p.Mode, p.Group = l.Mode, l.KeyGroup; l.Dir != "" {
 			p.Line = l.Dir
 		}
 		if p.Apart = l.KeysDir != ""; p.Apart {
@@ -200,7 +201,7 @@ func (p Paths) publish(k *Key) error {
 		return err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.SPKI})
-	if err := durable.WriteFile(filepath.Join(dir, "pubkey.pem"), text, durable.Options{}); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, "pubkey.pem"), text, durable.Options{Mode: p.Mode}); err != nil {
 		return err
 	}
 	return durable.Link(filepath.Join("archive", name), filepath.Join(p.Line, "next"))
@@ -222,7 +223,7 @@ func (p Paths) install(l config.Line, chain []*x509.Certificate, k *Key, number 
 	}
 	full := bytes.Join(texts, nil)
 	for name, text := range map[string][]byte{"cert.pem": texts[0], "chain.pem": bytes.Join(texts[1:], nil), "fullchain.pem": full} {
-		if err := durable.WriteFile(filepath.Join(dir, name), text, durable.Options{}); err != nil {
+		if err := durable.WriteFile(filepath.Join(dir, name), text, durable.Options{Mode: p.Mode}); err != nil {
 			return err
 		}
 	}

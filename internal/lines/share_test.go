@@ -19,7 +19,7 @@ func TestKeyGroup(t *testing.T) {
 	if os.Geteuid() == 0 {
 		gid = 65534
 	}
-	w.line.KeyGroup, w.line.Combined, w.line.Dir = &gid, true, filepath.Join(w.hook.StateDir, "elsewhere")
+	w.line.KeyGroup, w.line.Mode, w.line.Combined, w.line.Dir = &gid, 0o604, true, filepath.Join(w.hook.StateDir, "elsewhere")
 	old := w.files().Live.Key.ID
 	if err := os.Rename(PathsOf(w.hook, "mail").Line, w.line.Dir); err != nil {
 		t.Fatal(err)
@@ -35,7 +35,8 @@ func TestKeyGroup(t *testing.T) {
 	}
 	for path, want := range map[string]os.FileMode{
 		p.key(old): 0o640, p.key(f.Next.ID): 0o640, filepath.Join(w.line.Dir, "live", "combined.pem"): 0o640,
-		p.Keys: 0o750, w.hook.KeysDir: 0o711, filepath.Join(w.line.Dir, "live", "cert.pem"): 0o644,
+		p.Keys: 0o750, w.hook.KeysDir: 0o711, filepath.Join(w.line.Dir, "live", "cert.pem"): 0o604,
+		filepath.Join(w.line.Dir, "live", "fullchain.pem"): 0o604,
 	} {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode().Perm() != want {
