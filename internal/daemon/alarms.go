@@ -39,6 +39,8 @@ type alarms struct {
 	again time.Time // by the running clock
 	busy  bool
 	dirty bool // the file tells something else
+
+	saving bool // somebody writes the file
 }
 
 // Bounds of telling.
@@ -47,6 +49,7 @@ const (
 	alarmRepeat  = 24 * time.Hour
 	alarmRetry   = 5 * time.Minute
 	maxAlarms    = 1 << 20 // octets of the file
+	saveWait     = 5 * time.Second
 )
 
 // load reads what stood when the last daemon ended. What has ended since is cleared:
@@ -178,7 +181,7 @@ func (d *Daemon) repeatAlarms() {
 	a.busy = true
 	tree := s.tree
 	d.telling.Go(func() {
-		ok := d.saveAlarms() // whoever asks for the status shall not wait for the command
+		ok := d.saveSoon() // whoever asks for the status shall not wait for the command
 		for _, t := range tell {
 			if !a.ask(t.event, t.Alarm) {
 				continue
@@ -191,7 +194,7 @@ func (d *Daemon) repeatAlarms() {
 			a.told(t.event, t.Alarm, now)
 			a.mu.Unlock()
 		}
-		ok = d.saveAlarms() && ok
+		ok = d.saveSoon() && ok
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if a.busy = false; !ok {
@@ -225,6 +228,35 @@ func (a *alarms) told(event string, x Alarm, now time.Time) {
 	}
 	if i := slices.IndexFunc(a.list, same); i >= 0 {
 		a.list[i].Said = now.UTC()
+	}
+}
+
+// saveSoon is saveAlarms, but for a disk that hangs, which may be what the alarm is
+// about: people are told all the same.
+func (d *Daemon) saveSoon() bool {
+	a := &d.alarms
+	a.mu.Lock()
+	hangs := a.saving
+	a.saving = true
+	a.mu.Unlock()
+	if hangs {
+		return false
+	}
+	saved := make(chan bool, 1)
+	go func() {
+		ok := d.saveAlarms()
+		a.mu.Lock()
+		a.saving = false
+		a.mu.Unlock()
+		saved <- ok
+	}()
+	timer := time.NewTimer(saveWait)
+	defer timer.Stop()
+	select {
+	case ok := <-saved:
+		return ok
+	case <-timer.C:
+		return false
 	}
 }
 

@@ -47,12 +47,14 @@ type Daemon struct {
 	OpenListen func() (net.Listener, error) // likewise, when the tree is ours; nil = Listen
 	Notify     *Notify                      // of the supervisor; nil = there is none
 
-	lockMu    sync.Mutex // of what follows
+	lockMu    sync.Mutex // of what follows; nobody holds it while he waits for a disk
 	lock      *durable.Lock
 	follower  *gitFollower
-	refused   error // why there is no lock
-	faults    diag.List
+	refused   error  // why there is no lock
+	over      bool   // it was let go of
 	state     string // the directory of the lock
+	faults    diag.List
+	keeping   atomic.Bool // the lock is looked at
 	mu        sync.Mutex
 	site      *site
 	alarms    alarms
@@ -64,7 +66,8 @@ type Daemon struct {
 	beside    build.Beside
 	opening   *opening // one that nobody waits for any more
 	woken     woken
-	words     chan func() // of say
+	words     chan func()   // of say
+	silent    chan struct{} // closed when nobody is told any more
 	telling   sync.WaitGroup
 	asking    atomic.Bool // a revision
 	lastBeat  watch.Status
@@ -86,7 +89,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.woken.poke = make(chan struct{}, 1)
 	begun := time.Now()
 	d.clock = func() time.Duration { return time.Since(begun) }
-	d.beside.Wake, d.beside.Clock = d.woken.add, d.clock
+	d.beside.Wake, d.beside.Clock, d.beside.Mute = d.woken.add, d.clock, d.mute
 	d.calendar = &calendar{wall: d.Now, running: runningClock(), believe: cmp.Or(d.believe, believeStep), log: d.Log}
 	loop := &watch.Loop{Load: d.load, Reload: d.Reload, Beat: d.beat, Alarm: d.alarm, Log: d.Log, Wall: d.wall}
 	ctx, d.end = context.WithCancel(ctx)
@@ -104,7 +107,31 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := loop.Run(ctx); err != nil {
 		return d.unloaded(err)
 	}
+	return d.refusal()
+}
+
+// mute says that builds go on without a source, long before somebody is alarmed.
+func (d *Daemon) mute(source string, mute bool) {
+	if mute {
+		d.Log.Warn("a source does not answer: what was read of it last stands", "source", source)
+	} else {
+		d.Log.Info("a source answers again", "source", source)
+	}
+}
+
+// refusal is why this daemon has no lock; nil = it has, or there was nothing to lock.
+func (d *Daemon) refusal() error {
+	d.lockMu.Lock()
+	defer d.lockMu.Unlock()
 	return d.refused
+}
+
+// refuse notes it.
+func (d *Daemon) refuse(err error) error {
+	d.lockMu.Lock()
+	defer d.lockMu.Unlock()
+	d.refused = err
+	return err
 }
 
 // believed is the time of day that zones are built by, as calendar.now has it.
@@ -139,8 +166,8 @@ func (d *Daemon) endTelling() {
 
 // unloaded keeps the exit code of what load found.
 func (d *Daemon) unloaded(err error) error {
-	if d.refused != nil {
-		return d.refused
+	if refused := d.refusal(); refused != nil {
+		return refused
 	}
 	var coded *cli.Error
 	if errors.As(err, &coded) {
@@ -149,14 +176,34 @@ func (d *Daemon) unloaded(err error) error {
 	return err
 }
 
+// closeLock lets go of the tree. Where the disk hangs, the end of the process does.
 func (d *Daemon) closeLock() {
-	if d.lock != nil {
-		d.lock.Unlock()
+	d.lockMu.Lock()
+	lock := d.lock
+	d.over = true
+	d.lockMu.Unlock()
+	if lock == nil {
+		return
+	}
+	ended := make(chan struct{})
+	go func() {
+		lock.Unlock()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(lastWords):
 	}
 }
 
+// loadSlow is how long a load takes at most, unless something hangs.
+const loadSlow = 10 * time.Second
+
 // load reads the configuration and makes the setup of the loop.
 func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
+	defer time.AfterFunc(loadSlow, func() {
+		d.Log.Warn("the configuration is still being read: does the disk answer?", "tree", d.Dir)
+	}).Stop()
 	tree, faults, err := d.openTree(ctx)
 	if d.Faults != nil && !slices.EqualFunc(faults, d.faults, func(a, b diag.Diagnostic) bool { return a.String() == b.String() }) {
 		d.Faults(faults)
@@ -198,8 +245,7 @@ func (d *Daemon) load(ctx context.Context) (*watch.Setup, error) {
 func (d *Daemon) openPages() (err error) {
 	if d.Listen == nil && d.OpenListen != nil {
 		if d.Listen, err = d.OpenListen(); err != nil {
-			d.refused = err
-			return err
+			return d.refuse(err)
 		}
 	}
 	stop, err := d.serve()
@@ -237,9 +283,10 @@ func (d *Daemon) takeLock(ctx context.Context, c *config.Config) error {
 		return fmt.Errorf("find the state: %w", err)
 	}
 	d.lockMu.Lock()
-	defer d.lockMu.Unlock()
-	if d.lock != nil {
-		if state != d.state {
+	has, ours := d.lock != nil, d.state
+	d.lockMu.Unlock()
+	if has {
+		if state != ours {
 			return errors.New("paths.state is another: that takes a restart")
 		}
 		return nil
@@ -255,30 +302,38 @@ func (d *Daemon) takeLock(ctx context.Context, c *config.Config) error {
 		err = fmt.Errorf("another daemon does: %w", err)
 	}
 	if err != nil {
-		d.refused = fmt.Errorf("watch %s: %w", d.Dir, err)
-		return d.refused
+		return d.refuse(fmt.Errorf("watch %s: %w", d.Dir, err))
 	}
+	d.lockMu.Lock()
 	d.lock, d.state = lock, state
+	d.lockMu.Unlock()
 	return d.alarms.load(filepath.Join(state, "watch"))
 }
 
 // keepLock takes the lock again whose file somebody removed: a second daemon would not
-// find it. One that was faster has the tree, and this one ends.
+// find it. One that was faster has the tree, and this one ends. It asks the disk, which
+// may hang: the loop does not wait for it.
 func (d *Daemon) keepLock() {
 	d.lockMu.Lock()
-	defer d.lockMu.Unlock()
-	if d.lock == nil || d.lock.Stands() || d.refused != nil {
+	ours, path, done := d.lock, filepath.Join(d.state, "watch.lock"), d.over || d.refused != nil
+	d.lockMu.Unlock()
+	if ours == nil || done || ours.Stands() {
 		return
 	}
-	path := filepath.Join(d.state, "watch.lock")
 	lock, err := durable.TryLock(path)
 	if errors.Is(err, durable.ErrLocked) {
-		d.refused = fmt.Errorf("watch %s: the lock was removed, and another daemon runs: %w", d.Dir, err)
+		_ = d.refuse(fmt.Errorf("watch %s: the lock was removed, and another daemon runs: %w", d.Dir, err))
 		d.end()
 		return
 	}
 	if err != nil {
 		return // state/ is away: the next pass makes it, and the next beat the lock
+	}
+	d.lockMu.Lock()
+	defer d.lockMu.Unlock()
+	if d.over {
+		lock.Unlock()
+		return
 	}
 	d.Log.Warn("the lock was removed: it is taken again", "path", path)
 	d.lock.Unlock()
@@ -290,7 +345,12 @@ func (d *Daemon) beat(s watch.Status) {
 	d.mu.Lock()
 	d.lastBeat, d.beatAt, d.turned = s, d.Now(), d.clock()
 	d.mu.Unlock()
-	d.keepLock()
+	if d.keeping.CompareAndSwap(false, true) {
+		d.telling.Go(func() {
+			defer d.keeping.Store(false)
+			d.keepLock()
+		})
+	}
 	d.Notify.beat(statusLine(s), d.Now())
 	d.repeatAlarms()
 	d.tellZones()

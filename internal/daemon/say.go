@@ -20,21 +20,33 @@ func (d *Daemon) say(word func()) {
 		word()
 		return
 	}
-	d.words <- word
+	select {
+	case d.words <- word:
+	case <-d.silent: // a pass that hung until nobody waited for it any more
+	}
 }
 
-// speak tells until words is closed.
+// speak tells until it is stopped, and then what was said before.
 func (d *Daemon) speak() (stop func()) {
-	d.words = make(chan func(), maxWords)
+	d.words, d.silent = make(chan func(), maxWords), make(chan struct{})
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for word := range d.words {
-			word()
+		for {
+			select {
+			case word := <-d.words:
+				word()
+				continue
+			case <-d.silent:
+			}
+			for len(d.words) > 0 {
+				(<-d.words)()
+			}
+			return
 		}
 	}()
 	return func() {
-		close(d.words)
+		close(d.silent)
 		<-ended
 	}
 }
