@@ -1,13 +1,17 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"zonebuild/internal/build"
 	"zonebuild/internal/domain"
+	"zonebuild/internal/publish"
 )
 
 type zoneName = domain.Name
@@ -24,7 +28,7 @@ type zoneFacts struct {
 	oldest    time.Time // expiration
 	alarms    []build.Alarm
 	tlsa      []build.TLSAAfter
-	served    []reply // at the last look, or when it was confirmed since
+	served    []reply // what each server said last; only in what facts gives
 }
 
 // reply is what one server said of a zone. It is never changed.
@@ -38,7 +42,9 @@ type reply struct {
 type ledger struct {
 	mu      sync.Mutex
 	zones   map[zoneName]zoneFacts
-	refused map[string]int // files of drop boxes that are left out now, by code
+	replies map[zoneName][]reply // sorted by the server
+	asked   bool                 // there is somebody to ask for serials
+	refused map[string]int       // files of drop boxes that are left out now, by code
 	stages  map[string]*stage
 	passes  map[string]uint64 // zones built, by action
 	pass1   time.Time         // the last pass
@@ -50,11 +56,22 @@ type stage struct {
 	sum   time.Duration
 }
 
-// keep forgets zones that are gone.
-func (l *ledger) keep(known map[zoneName]bool) {
+// keep forgets zones that are gone, and what servers said that may not be the same now.
+func (l *ledger) keep(known map[zoneName]bool, sameServers, asked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	maps.DeleteFunc(l.zones, func(n zoneName, _ zoneFacts) bool { return !known[n] })
+	maps.DeleteFunc(l.replies, func(n zoneName, _ []reply) bool { return !known[n] || !sameServers })
+	l.asked = asked
+}
+
+// facts are those of a zone, under mu. Of one that others sign, serials tell nothing.
+func (l *ledger) facts(n zoneName) *zoneFacts {
+	f := l.zones[n]
+	if !f.elsewhere {
+		f.served = l.replies[n]
+	}
+	return &f
 }
 
 func (l *ledger) zone(n zoneName) (zoneFacts, bool) {
@@ -64,9 +81,8 @@ func (l *ledger) zone(n zoneName) (zoneFacts, bool) {
 	return f, ok
 }
 
-// pass takes the report of a pass; servers are those that were asked for the serials
-// of what it confirmed.
-func (l *ledger) pass(r *build.Report, servers []string, begun, now time.Time) {
+// pass takes the report of a pass.
+func (l *ledger) pass(r *build.Report, begun, now time.Time) {
 	l.addStage("pass", now.Sub(begun))
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,12 +106,6 @@ func (l *ledger) pass(r *build.Report, servers []string, begun, now time.Time) {
 			f.elsewhere = z.After.Elsewhere
 			f.serial, f.confirmed, f.published, f.due, f.oldest = z.After.Serial, z.After.Confirmed, z.After.Published, z.After.Due, z.After.Oldest
 		}
-		if sawServed(z) && f.confirmed && !f.elsewhere {
-			f.served = nil
-			for _, server := range servers {
-				f.served = append(f.served, reply{server, f.serial, true})
-			}
-		}
 		if z.Code == 0 && z.Action != build.Waiting {
 			f.good = now
 		}
@@ -103,19 +113,26 @@ func (l *ledger) pass(r *build.Report, servers []string, begun, now time.Time) {
 	}
 }
 
-// sawServed reports whether a pass asked for the serial and got it.
-func sawServed(z *build.Result) bool {
-	return z.Action == build.Published || z.Action == build.Confirmed || z.Action == build.RolledBack
-}
-
-// served notes what the servers answered.
-func (l *ledger) served(n zoneName, answers []reply) {
+// heard notes what a server answered; not when the asking was given up for another
+// reason than its silence.
+func (l *ledger) heard(ctx context.Context, n zoneName, s publish.Served, err error) {
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	is := reply{s.Server, s.Serial, err == nil}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f, ok := l.zones[n]; ok {
-		f.served = answers
-		l.zones[n] = f
+	if l.replies == nil {
+		l.replies = map[zoneName][]reply{}
 	}
+	list := slices.Clone(l.replies[n]) // somebody may be reading
+	i, known := slices.BinarySearchFunc(list, is.server, func(r reply, server string) int { return strings.Compare(r.server, server) })
+	if known {
+		list[i] = is
+	} else {
+		list = slices.Insert(list, i, is)
+	}
+	l.replies[n] = list
 }
 
 // stage notes the time since begun.

@@ -92,8 +92,8 @@ type zoneDocument struct {
 	Zone      domain.Name   `json:"zone"`
 	Action    string        `json:"action"`
 	Serial    uint32        `json:"serial,omitempty"`
-	Served    []servedBy    `json:"served,omitempty"` // at the last look
-	Confirmed bool          `json:"confirmed"`
+	Served    []servedBy    `json:"served,omitempty"`    // what each server said last
+	Confirmed *bool         `json:"confirmed,omitempty"` // nil: there is nobody to ask
 	Published time.Time     `json:"published,omitzero"`
 	Good      time.Time     `json:"last_good_build,omitzero"`
 	Due       time.Time     `json:"due,omitzero"`
@@ -121,8 +121,7 @@ func (d *Daemon) statusPage(w http.ResponseWriter, _ *http.Request) {
 	d.ledger.read(func(l *ledger) {
 		doc.Refused = l.refused
 		for _, n := range l.names() {
-			f := l.zones[n]
-			doc.Zones = append(doc.Zones, f.document(n))
+			doc.Zones = append(doc.Zones, l.facts(n).document(n, l.asked))
 		}
 	})
 	b, err := json.MarshalIndent(doc, "", "  ")
@@ -134,10 +133,13 @@ func (d *Daemon) statusPage(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(append(b, '\n')) // a reader that is gone is none of our business
 }
 
-func (f *zoneFacts) document(n domain.Name) zoneDocument {
+func (f *zoneFacts) document(n domain.Name, asked bool) zoneDocument {
 	d := zoneDocument{
-		Zone: n, Action: f.action, Serial: f.serial, Confirmed: f.confirmed, Published: f.published, Good: f.good.UTC(),
+		Zone: n, Action: f.action, Serial: f.serial, Published: f.published, Good: f.good.UTC(),
 		Due: f.due, Oldest: f.oldest, Alarms: f.alarms, TLSA: f.tlsa,
+	}
+	if asked {
+		d.Confirmed = &f.confirmed
 	}
 	for _, a := range f.served {
 		d.Served = append(d.Served, servedBy{a.server, a.serial, a.up})
@@ -170,9 +172,9 @@ func metricTable() [][3]string {
 		{"zone_last_good_build_timestamp_seconds", "zone", "When the zone was last built without a fault, a refusal or a failure."},
 		{"zone_published_timestamp_seconds", "zone", "When the zone was last published."},
 		{"zone_published_serial", "zone", "Serial of the published file."},
-		{"zone_served_serial", "zone server", "Serial that a name server answered at the last look."},
-		{"zone_served_up", "zone server", "Whether a name server answered at the last look."},
-		{"zone_confirmed", "zone", "Whether the published serial was seen served."},
+		{"zone_served_serial", "zone server", "Serial that a name server answered when it was last asked."},
+		{"zone_served_up", "zone server", "Whether a name server answered when it was last asked."},
+		{"zone_confirmed", "zone", "Whether the published serial was seen served; not where there is nobody to ask."},
 		{"zone_signature_expiry_timestamp_seconds", "zone", "When the first signature of the zone expires."},
 		{"zone_signature_due_timestamp_seconds", "zone", "When the first signature is to be made anew."},
 		{"tlsa_state", "zone owner state", "1 for the state in which the TLSA rollover at an owner is."},
@@ -238,20 +240,22 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		for name, s := range l.stages {
 			ch <- prometheus.MustNewConstSummary(m.desc["stage_seconds"], s.count, s.sum.Seconds(), nil, name)
 		}
-		for n, f := range l.zones {
-			m.zone(n.String(), &f, gauge, at)
+		for n := range l.zones {
+			m.zone(n.String(), l.facts(n), l.asked, gauge, at)
 		}
 	})
 }
 
-func (m *metrics) zone(name string, f *zoneFacts, gauge func(string, float64, ...string), at func(string, time.Time, ...string)) {
+func (m *metrics) zone(name string, f *zoneFacts, asked bool, gauge func(string, float64, ...string), at func(string, time.Time, ...string)) {
 	at("zone_last_good_build_timestamp_seconds", f.good, name)
 	at("zone_published_timestamp_seconds", f.published, name)
 	at("zone_signature_expiry_timestamp_seconds", f.oldest, name)
 	at("zone_signature_due_timestamp_seconds", f.due, name)
 	if f.serial != 0 {
 		gauge("zone_published_serial", float64(f.serial), name)
-		gauge("zone_confirmed", truth(f.confirmed), name)
+		if asked {
+			gauge("zone_confirmed", truth(f.confirmed), name)
+		}
 	}
 	for _, a := range f.served {
 		server := strings.ToValidUTF8(a.server, "?")

@@ -96,7 +96,7 @@ func TestPages(t *testing.T) {
 	})
 	var doc statusDocument
 	if _, text := get(t, l, "/status.json"); json.Unmarshal([]byte(text), &doc) != nil || len(doc.Zones) != 1 ||
-		!doc.Zones[0].Confirmed || doc.Zones[0].Alarms[0].Code != "input-rejected" || doc.Zones[0].Serial != s.status().Serial {
+		doc.Zones[0].Confirmed == nil || !*doc.Zones[0].Confirmed || doc.Zones[0].Alarms[0].Code != "input-rejected" || doc.Zones[0].Serial != s.status().Serial {
 		t.Errorf("status.json: %s", text)
 	}
 	r, err := http.Post("http://"+l.Addr().String()+"/status.json", "", nil)

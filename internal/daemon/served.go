@@ -150,27 +150,28 @@ func (s *site) servers() (out []netip.AddrPort) {
 	return out
 }
 
+// isAsked reports whether there is somebody to ask for serials.
+func (s *site) isAsked() bool {
+	p := &s.tree.Config.Publish
+	return len(s.servers()) > 0 || p.Server == config.ServerCommand && p.ConfirmCommand != nil
+}
+
 // ask asks each server by itself, and notes what it says. The answer is that of
 // publish.Server.Serial.
 func (s *site) ask(ctx context.Context, apex domain.Name) (publish.Served, error) {
 	servers := s.servers()
 	if len(servers) == 0 {
-		served, err := s.server.Serial(ctx, apex)
-		if err == nil || errors.Is(err, publish.ErrUnreachable) && ctx.Err() == nil {
-			s.ledger.served(apex, []reply{{served.Server, served.Serial, err == nil}})
-		}
-		return served, err
+		return s.server.Serial(ctx, apex)
 	}
-	answers, errs, all := make([]reply, len(servers)), make([]error, len(servers)), make([]publish.Served, len(servers))
+	errs, all := make([]error, len(servers)), make([]publish.Served, len(servers))
 	var wg sync.WaitGroup
 	for i, server := range servers {
 		wg.Go(func() {
 			all[i], errs[i] = publish.QuerySOA(ctx, server, apex)
-			answers[i] = reply{server.String(), all[i].Serial, errs[i] == nil}
+			s.ledger.heard(ctx, apex, all[i], errs[i])
 		})
 	}
 	wg.Wait()
-	s.ledger.served(apex, answers)
 	worst := 0
 	for i, err := range errs {
 		switch w := errs[worst]; {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -49,8 +50,10 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 	}
 	tree.Keep()
 	d.mu.Lock()
+	was := &tree.Config.Publish
 	if d.site != nil {
 		tree.KeepOf(d.site.tree)
+		was = &d.site.tree.Config.Publish
 	}
 	d.mu.Unlock()
 	server, err := d.ServerOf(tree)
@@ -74,7 +77,7 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 			return nil, err
 		}
 	}
-	d.ledger.keep(s.known)
+	d.ledger.keep(s.known, reflect.DeepEqual(was, &tree.Config.Publish), s.isAsked())
 	d.teller.keep(s.known)
 	return s, nil
 }
@@ -180,12 +183,8 @@ func (s *site) Build(ctx context.Context, r watch.Request) ([]watch.Result, erro
 	s.tellZones()
 	s.sayWaiting(&report)
 	s.sayBusy(&report)
-	var servers []string
-	for _, server := range s.servers() {
-		servers = append(servers, server.String())
-	}
 	if err == nil || len(report.Zones) > 0 { // one that fails as a whole is none
-		s.ledger.pass(&report, servers, begun, s.wall())
+		s.ledger.pass(&report, begun, s.wall())
 	}
 	if s.Said != nil && (err == nil || len(report.Zones) > 0) {
 		s.say(func() { s.Said(&report, revision(&report)) })
@@ -303,6 +302,12 @@ func (s *site) running() time.Duration { return time.Since(s.began) }
 type timed struct {
 	publish.Server
 	ledger *ledger
+}
+
+// Serial asks the server, and notes what each of its addresses says.
+func (t *timed) Serial(ctx context.Context, apex domain.Name) (publish.Served, error) {
+	ctx = publish.WithHearer(ctx, func(s publish.Served, err error) { t.ledger.heard(ctx, apex, s, err) })
+	return t.Server.Serial(ctx, apex)
 }
 
 // Check runs the server's checker.

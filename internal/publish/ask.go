@@ -28,7 +28,10 @@ func AskAll(ctx context.Context, servers []netip.AddrPort, apex domain.Name) (Se
 	errs := make([]error, len(servers))
 	var wg sync.WaitGroup
 	for i, server := range servers {
-		wg.Go(func() { answers[i], errs[i] = QuerySOA(ctx, server, apex) })
+		wg.Go(func() {
+			answers[i], errs[i] = QuerySOA(ctx, server, apex)
+			hear(ctx, answers[i], errs[i])
+		})
 	}
 	wg.Wait()
 	var lowest Served
@@ -42,6 +45,22 @@ func AskAll(ctx context.Context, servers []netip.AddrPort, apex domain.Name) (Se
 		}
 	}
 	return lowest, failed
+}
+
+// hearing is the key of the function in a context that hears each answer.
+type hearing struct{}
+
+// WithHearer has f told what each server says when Server.Serial is asked with the
+// context: its result is one answer of several. f is called from several goroutines; the
+// name of the server is in Served beside an error, too.
+func WithHearer(ctx context.Context, f func(Served, error)) context.Context {
+	return context.WithValue(ctx, hearing{}, f)
+}
+
+func hear(ctx context.Context, s Served, err error) {
+	if f, ok := ctx.Value(hearing{}).(func(Served, error)); ok {
+		f(s, err)
+	}
 }
 
 // QuerySOA asks one server once. Errors: those of Server.Serial.

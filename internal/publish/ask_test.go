@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -195,7 +196,19 @@ func TestAskAll(t *testing.T) {
 		{"a failed load goes first", []netip.AddrPort{down, broken, ahead}, 0, broken, publish.ErrFailedLoad},
 	}
 	for _, tt := range tests {
-		s, err := publish.AskAll(t.Context(), tt.servers, apex)
+		var mu sync.Mutex
+		heard := map[string]error{}
+		ctx := publish.WithHearer(t.Context(), func(s publish.Served, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			heard[s.Server] = err
+		})
+		s, err := publish.AskAll(ctx, tt.servers, apex)
+		for _, server := range tt.servers {
+			if err, ok := heard[server.String()]; !ok || (err == nil) != (server == ahead || server == behind) {
+				t.Errorf("%s: of %s was heard %v, %t", tt.name, server, err, ok)
+			}
+		}
 		if !errors.Is(err, tt.err) || s.Serial != tt.serial || tt.server.IsValid() && s.Server != tt.server.String() {
 			t.Errorf("%s: %+v, %v", tt.name, s, err)
 		}

@@ -68,15 +68,23 @@ func (c *Command) Serial(ctx context.Context, apex domain.Name) (Served, error) 
 		s.WasServed = c.before.Was(apex)
 		return s, err
 	}
+	s, err := c.askProgram(ctx, apex)
+	hear(ctx, s, err)
+	return s, err
+}
+
+func (c *Command) askProgram(ctx context.Context, apex domain.Name) (Served, error) {
+	s := Served{Server: c.ConfirmArgv[0]}
 	out, err := c.run(ctx, c.ConfirmArgv, apex, c.File(apex))
 	if err != nil {
-		return Served{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return s, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	serial, err := strconv.ParseUint(strings.TrimSpace(out), 10, 32)
 	if err != nil {
-		return Served{}, fmt.Errorf("%w: %s printed no serial but %q", ErrUnreachable, c.ConfirmArgv[0], shorten(out))
+		return s, fmt.Errorf("%w: %s printed no serial but %q", ErrUnreachable, s.Server, shorten(out))
 	}
-	return Served{Serial: uint32(serial), Server: c.ConfirmArgv[0]}, nil
+	s.Serial = uint32(serial)
+	return s, nil
 }
 
 func (c *Command) run(ctx context.Context, argv []string, apex domain.Name, file string) (string, error) {
