@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"zonebuild/internal/diag"
@@ -140,10 +141,17 @@ func (r *Revision) Of(path string) (rel string, ok bool) {
 // checkout without being of the revision.
 func (l *loader) inRevision(path string, collected bool) string {
 	of := l.SourcePath(path)
-	if info, err := os.Stat(of); collected && (err != nil || !info.IsDir()) {
+	if collected && !HoldsFiles(of) {
 		return path
 	}
 	return of
+}
+
+// HoldsFiles reports whether a directory of collected files is more than a place for
+// them, kept in version control by a file such as .gitkeep.
+func HoldsFiles(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name()[0] != '.' })
 }
 
 // SourcePath is where a source of the configuration is read: a relative name begins in the

@@ -52,13 +52,13 @@ func TestRevision(t *testing.T) {
 		}
 	}
 
-	dir, c := tree(".", "", "state/revisions/c0ffee/soa", "state/revisions/c0ffee/sshfp", "certs")
+	dir, c := tree(".", "", "state/revisions/c0ffee/soa", "state/revisions/c0ffee/sshfp/x", "certs", "state/revisions/c0ffee/certs/.keep")
 	if len(c.Zones) != 0 {
 		t.Errorf("%v", c.Zones)
 	}
 	check("the tree is the checkout", dir, c, "state/revision/soa", "state/revision/primary", "state/revision/certs.map", "certs", "state/revision/sshfp", "keys", "signed", "state/revision/x/y")
 
-	dir, c = tree("..", "", "../r", "state/revisions/c0ffee/dns/sshfp", "state/revisions/c0ffee/dns/soa")
+	dir, c = tree("..", "", "../r", "state/revisions/c0ffee/dns/sshfp/x", "state/revisions/c0ffee/dns/soa")
 	check("the tree is in the checkout", dir, c, "state/revision/dns/soa", "state/revision/dns/primary", "state/revision/dns/certs.map", "certs", "state/revision/dns/sshfp", "keys", "signed", "state/revision/dns/x/y")
 	if got := c.Shown(c.Paths.CertsMap); got != "certs.map" {
 		t.Errorf("shown as %q", got)

@@ -76,13 +76,13 @@ func (g *gitFollower) warn(dir string) {
 		if err != nil {
 			continue
 		}
-		if !there.IsDir() && sameText(path, filepath.Join(dir, rel)) {
+		if there.IsDir() && !config.HoldsFiles(filepath.Join(dir, rel)) || !there.IsDir() && sameText(path, filepath.Join(dir, rel)) {
 			continue
 		}
 		g.warned[path] = true
 		what := "it is never read of a revision"
 		if there.IsDir() {
-			what = "a reload will have it read of the revision"
+			what = "it is read of the revision from now on"
 		}
 		g.log.Warn("the revision has another than the one that counts", "path", path, "why", what)
 	}

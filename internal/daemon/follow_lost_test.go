@@ -162,3 +162,51 @@ func TestExportBesideOld(t *testing.T) {
 		}
 	}
 }
+
+// TestFollowGitCollected: sshfp/ is read of the revision when that has files there, and of
+// the tree when it has none or only keeps the place, by the daemon as by `build`.
+func TestFollowGitCollected(t *testing.T) {
+	g := newGitSite(t)
+	key, err := os.ReadFile(g.hostKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(dir, name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(dir, "sshfp"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "sshfp", name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if dir == g.author {
+			lab.RunIn(t, dir, "git", "add", "sshfp")
+		}
+	}
+	has := func(host string) func() bool {
+		return func() bool {
+			b, _ := os.ReadFile(g.path("signed/example.org"))
+			for line := range strings.Lines(string(b)) {
+				if strings.HasPrefix(line, host+".") && strings.Contains(line, "\tSSHFP\t4 2 ") {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	g.write("zonebuild.toml", fetching("."))
+	g.follow = Follow{Ref: "origin/main"}
+	put(g.dir, "www.example.org", string(key))
+	put(g.author, ".gitkeep", "")
+	g.commit("www A 192.0.2.80\nlast A 192.0.2.81\n")
+	g.start()
+	g.until("the place alone changes nothing", func() bool { return g.published("last")() && has("www")() })
+	put(g.author, "last.example.org", string(key))
+	g.commit("www A 192.0.2.80\nlast A 192.0.2.82\n")
+	g.until("the revision's are published", has("last"))
+	g.until("those of the tree count no more", not(has("www")))
+	lab.RunIn(t, g.author, "git", "rm", "-q", "-r", "sshfp")
+	g.commit("www A 192.0.2.80\nlast A 192.0.2.83\n")
+	g.until("those of the tree count again", has("www"))
+	g.until("the revision's are gone", not(has("last")))
+}

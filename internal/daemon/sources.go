@@ -52,8 +52,14 @@ const (
 func (s *site) sources() []watch.Source {
 	c := s.tree.Config
 	p := &c.Paths
+	loaded := append([]string{filepath.Join(c.Tree, config.File)}, c.NamesFrom...)
+	for _, path := range []string{p.Certs, p.SSHFP} {
+		if of := c.SourcePath(path); c.InRevision(of) { // whether it is there decides what is read
+			loaded = append(loaded, of)
+		}
+	}
 	list := []watch.Source{
-		{Name: sourceConfig, Paths: append([]string{filepath.Join(c.Tree, config.File)}, c.NamesFrom...), Checkout: checkoutTree, Mends: true, Loaded: true},
+		{Name: sourceConfig, Paths: loaded, Checkout: checkoutTree, Mends: true, Loaded: true},
 		{Name: sourceSOA, Paths: s.soaPaths(), Depth: treeDepth, Keep: s.keeps(sourceSOA), Checkout: checkoutTree, Loaded: true},
 		{Name: sourcePrimary, Paths: s.primaryPaths(), Depth: treeDepth, Keep: s.keeps(sourcePrimary), Checkout: checkoutTree},
 		{Name: sourceMap, Paths: []string{p.CertsMap}, Checkout: checkoutTree},
