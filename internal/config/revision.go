@@ -57,6 +57,18 @@ func (c *Config) Checkout() string {
 	return ""
 }
 
+// BesideRevision are those of soa/, primary/ and certs.map that are in another checkout than
+// the one whose revision is read: they are read as they lie there.
+func (c *Config) BesideRevision() (paths []string) {
+	for _, path := range []string{c.Paths.SOA, c.Paths.Primary, c.Paths.CertsMap} {
+		top := checkoutOf(path)
+		if c.Revision != nil && !c.InRevision(path) && top != "" && top != checkoutOf(c.Tree) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
 func checkoutOf(path string) string {
 	dir, err := filepath.Abs(path)
 	if err != nil {

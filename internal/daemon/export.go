@@ -88,6 +88,16 @@ func (g *gitFollower) warn(dir string) {
 	}
 }
 
+// sayBeside tells once of sources that nobody asks for a signature.
+func (g *gitFollower) sayBeside(c *config.Config) {
+	for _, path := range c.BesideRevision() {
+		if !g.warned[path] {
+			g.warned[path] = true
+			g.log.Warn("it is in another checkout than the one that is followed: it is read as it lies there, of no verified revision", "path", path)
+		}
+	}
+}
+
 func sameText(a, b string) bool {
 	const max = 1 << 20
 	x, _, errX := durable.ReadFile(a, max)

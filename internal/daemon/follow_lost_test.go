@@ -210,3 +210,17 @@ func TestFollowGitCollected(t *testing.T) {
 	g.until("those of the tree count again", has("www"))
 	g.until("the revision's are gone", not(has("last")))
 }
+
+// TestFollowGitBeside: of a source in another checkout it is said that nobody verifies it.
+func TestFollowGitBeside(t *testing.T) {
+	g := newGitSite(t)
+	other := filepath.Join(t.TempDir(), "other")
+	lab.Run(t, "git", "clone", "-q", g.dir, other)
+	g.write("zonebuild.toml", "[source.primary]\npath = \""+other+"/primary\"\n")
+	g.follow = Follow{Ref: "origin/main"}
+	g.start()
+	g.until("the zone is published", g.published("www"))
+	if said := g.said(); !strings.Contains(said, "it is in another checkout") || !strings.Contains(said, "path="+other+"/primary") || strings.Contains(said, "path="+g.path("soa")) {
+		t.Error("nothing is said of primary/, or of others")
+	}
+}

@@ -76,6 +76,7 @@ func (d *Daemon) newSite(ctx context.Context, tree *build.Tree) (*site, error) {
 		if d.follower, err = d.follower.again(d.Follow, tree.Config, d.Log); err != nil {
 			return nil, err
 		}
+		d.follower.sayBeside(tree.Config)
 	}
 	d.ledger.keep(s.known, reflect.DeepEqual(was, &tree.Config.Publish), s.isAsked())
 	d.teller.keep(s.known)
