@@ -6,6 +6,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/crypto/blake2b"
@@ -89,7 +90,7 @@ func (r *readBehind) read(f *os.File) error {
 			return nil
 		}
 		at := len(r.data)
-		r.data = append(r.data, make([]byte, n)...)
+		r.data = slices.Grow(r.data, n)[:at+n] // not cleared: it is read into
 		if _, err := io.ReadFull(f, r.data[at:]); err != nil {
 			if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 				err = errors.New("it is shorter than it was written")

@@ -177,11 +177,22 @@ func (f *File) commit(after time.Time) error {
 	if err := f.o.try("close", f.f.Close); err != nil {
 		return err
 	}
+	defer letGo(target)()
 	if err := f.o.try("rename", func() error { return os.Rename(f.Path(), target) }); err != nil {
 		return err
 	}
 	f.done = true
 	return f.o.try("syncdir", func() error { return syncDir(f.dir) })
+}
+
+// letGo keeps the file at path until the function that it returns is called, which does
+// not wait: to free what a large file takes is much of the time of a rename over it.
+func letGo(path string) func() {
+	old, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return func() {} // there is none, or the rename takes longer
+	}
+	return func() { go old.Close() }
 }
 
 // advance sets the modification time if the present one is not late enough.

@@ -1,11 +1,13 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -302,5 +304,32 @@ func TestMkdirAll(t *testing.T) {
 	}
 	if err := MkdirAll(filepath.Join(dir, "file", "x"), 0o755); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestCommitLetsGo: what a new version replaces is not kept open.
+func TestCommitLetsGo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zone")
+	open := func() int {
+		dir := "/dev/fd"
+		if _, err := os.Stat("/proc/self/fd"); err == nil {
+			dir = "/proc/self/fd"
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := open()
+	for i := range 100 {
+		if err := WriteFile(path, bytes.Repeat([]byte{byte(i)}, 1<<16), Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); open() > before; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%d files are open, %d were", open(), before)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -119,14 +120,36 @@ func (k *ecdsaKey) verify(data, signature []byte) bool {
 	if len(signature) != 2*k.size {
 		return false
 	}
-	r := new(big.Int).SetBytes(signature[:k.size])
-	s := new(big.Int).SetBytes(signature[k.size:])
+	var room [maxDER]byte
+	der := appendDER(room[:0], signature[:k.size], signature[k.size:])
 	if k.size == 32 {
 		d := sha256.Sum256(data)
-		return ecdsa.Verify(k.public, d[:], r, s)
+		return ecdsa.VerifyASN1(k.public, d[:], der)
 	}
 	d := sha512.Sum384(data)
-	return ecdsa.Verify(k.public, d[:], r, s)
+	return ecdsa.VerifyASN1(k.public, d[:], der)
+}
+
+// maxDER is how many octets appendDER makes of a signature at most, of which none of the
+// two lengths needs a second octet.
+const maxDER = 2 + 2*(3+48)
+
+// appendDER makes of r and s what crypto/ecdsa takes: a SEQUENCE of two INTEGERs (RFC 3279
+// §2.2.3). ecdsa.Verify does so from big integers, which is a tenth of the time that a
+// signature takes.
+func appendDER(b, r, s []byte) []byte {
+	b = append(b, 0x30, 0)
+	for _, v := range [][]byte{r, s} {
+		v = bytes.TrimLeft(v, "\x00")
+		if len(v) == 0 || v[0] >= 0x80 { // it would be negative, or nothing
+			b = append(b, 0x02, byte(len(v)+1), 0)
+		} else {
+			b = append(b, 0x02, byte(len(v)))
+		}
+		b = append(b, v...)
+	}
+	b[1] = byte(len(b) - 2)
+	return b
 }
 
 // ed25519Key is RFC 8080 §3.
