@@ -152,7 +152,7 @@ func (r *Revision) Of(path string) (rel string, ok bool) {
 // inRevision is where a path of settled Paths is read: collected files may be in the
 // checkout without being of the revision.
 func (l *loader) inRevision(path string, collected bool) string {
-	of := l.SourcePath(path)
+	of := l.Exported(path)
 	if collected && !HoldsFiles(of) {
 		return path
 	}
@@ -169,10 +169,15 @@ func HoldsFiles(dir string) bool {
 // SourcePath is where a source of the configuration is read: a relative name begins in the
 // tree, and what is in the checkout of an exported revision is read of that.
 func (c *Config) SourcePath(name string) string {
-	path := name
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(c.Tree, path)
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(c.Tree, name)
 	}
+	return c.Exported(name)
+}
+
+// Exported is where a path, such as one of Paths, is read: of the exported revision, if it
+// is in the checkout of that.
+func (c *Config) Exported(path string) string {
 	if rel, ok := c.Revision.Of(path); ok {
 		return filepath.Join(c.Revision.Dir, rel)
 	}

@@ -148,3 +148,31 @@ func TestRevisionZones(t *testing.T) {
 		}
 	}
 }
+
+// TestRelativeTree: a tree that is named relative to the working directory.
+func TestRelativeTree(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"dns/.git", "dns/state/revisions/c0ffee/sshfp"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile("dns/state/revisions/c0ffee/sshfp/host.example", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if c, faults := Load("dns"); faults.HasErrors() || c.Paths.SOA != "dns/soa" || c.Paths.CertsMap != "dns/certs.map" || c.Paths.SSHFP != "dns/sshfp" ||
+		c.SourcePath("soa/x") != "dns/soa/x" || c.Shown(c.Paths.CertsMap) != "certs.map" {
+		t.Errorf("%+v %v", c.Paths, faults)
+	}
+	if err := os.Symlink("revisions/c0ffee", "dns/state/revision"); err != nil {
+		t.Fatal(err)
+	}
+	link, err := filepath.Abs("dns/state/revision")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, faults := Load("dns"); faults.HasErrors() || c.Paths.SOA != link+"/soa" || c.Paths.CertsMap != link+"/certs.map" || c.Paths.SSHFP != link+"/sshfp" || c.Paths.Certs != "dns/certs" ||
+		c.SourcePath("soa/x") != link+"/soa/x" || c.Shown(c.Paths.CertsMap) != "certs.map" {
+		t.Errorf("%+v %v", c.Paths, faults)
+	}
+}

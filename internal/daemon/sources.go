@@ -54,7 +54,7 @@ func (s *site) sources() []watch.Source {
 	p := &c.Paths
 	loaded := append([]string{filepath.Join(c.Tree, config.File)}, c.NamesFrom...)
 	for _, path := range []string{p.Certs, p.SSHFP} {
-		if of := c.SourcePath(path); c.InRevision(of) { // whether it is there decides what is read
+		if of := c.Exported(path); c.InRevision(of) { // whether it is there decides what is read
 			loaded = append(loaded, of)
 		}
 	}
