@@ -19,7 +19,8 @@ import (
 // childDS makes the DS records of the signed zones below a zone that are in the
 // same tree. A DS appears only once the DNSKEY that it names was seen served,
 // and it goes when the child asks for that by the delete form of CDS
-// (RFC 8078 §4). A DS that stands in the fragments already is left to them.
+// (RFC 8078 §4), or has been seen served without that key. A DS that stands in the
+// fragments already is left to them.
 func (t *Tree) childDS(parent *config.Zone, fragments []zone.Fragment) zone.Fragment {
 	const name = "ds-from-child"
 	out := zone.Fragment{Name: name, TTL: -1}
@@ -30,15 +31,8 @@ func (t *Tree) childDS(parent *config.Zone, fragments []zone.Fragment) zone.Frag
 		if child.Name == parent.Name || !t.isParent(parent, child.Name) || child.Policy.CDS == "delete" || !holds(fragments, child.Name, dns.TypeNS, nil) {
 			continue
 		}
-		for _, k := range t.servedKeys(child.Name) {
-			ds := k.ToDS(dns.SHA256)
-			if ds == nil {
-				continue
-			}
-			rdata := binary.BigEndian.AppendUint16(nil, ds.KeyTag)
-			rdata = append(rdata, ds.Algorithm, ds.DigestType)
-			rdata, err := hex.AppendDecode(rdata, []byte(ds.Digest))
-			if err != nil || holds(fragments, child.Name, dns.TypeDS, rdata) {
+		for _, rdata := range t.dsOf(parent.Name, child.Name) {
+			if holds(fragments, child.Name, dns.TypeDS, rdata) {
 				continue
 			}
 			file, err := b.AddFile(name + " " + child.Name.String())
@@ -55,6 +49,58 @@ func (t *Tree) childDS(parent *config.Zone, fragments []zone.Fragment) zone.Frag
 	out.Records = b.Set()
 	out.Files = []zone.Source{{Name: name, Digest: sha256.Sum256(text.Bytes())}}
 	return out
+}
+
+// dsOf gives the DS of a child, as rdata: of the keys that it was confirmed to be served
+// with. While a newer version of it is not confirmed, such as in the pass that makes it or
+// with a name server that is down, those stay that its parent has published, if the key is
+// still there: without a DS all that the child proves would be lost.
+func (t *Tree) dsOf(parent, child domain.Name) (out [][]byte) {
+	state, err := t.loadState(child)
+	head := t.readHead(child)
+	confirmed := err == nil && head.err == nil && state.Confirmed && state.Serial == head.serial
+	published := map[string]bool{}
+	if !confirmed {
+		prev, _, err := t.readPublished(parent, t.PublishedPath(parent))
+		if err != nil {
+			return nil
+		}
+		set, err := prev.RRset(child, dns.TypeDS)
+		if err != nil {
+			return nil
+		}
+		for i := range set.Len() {
+			published[string(set.Rdata(i))] = true
+			out = append(out, set.Rdata(i))
+		}
+	}
+	prev, _, err := t.readPublished(child, t.PublishedPath(child))
+	if err != nil {
+		return out // nobody knows which keys there are
+	}
+	out = nil
+	for _, k := range prev.DNSKEYs() {
+		if k.Flags&dns.SEP == 0 || k.Flags&dns.REVOKE != 0 {
+			continue
+		}
+		if rdata := dsRdata(k.ToDS(dns.SHA256)); rdata != nil && (confirmed || published[string(rdata)]) {
+			out = append(out, rdata)
+		}
+	}
+	return out
+}
+
+// dsRdata is the wire form of RFC 4034 §5.1; nil = there is none.
+func dsRdata(ds *dns.DS) []byte {
+	if ds == nil {
+		return nil
+	}
+	rdata := binary.BigEndian.AppendUint16(nil, ds.KeyTag)
+	rdata, err := hex.AppendDecode(append(rdata, ds.Algorithm, ds.DigestType), []byte(ds.Digest))
+	if err != nil {
+		return nil
+	}
+	return rdata
 }
 
 // isParent reports whether parent is the zone that delegates child.
@@ -74,19 +120,4 @@ func holds(fragments []zone.Fragment, name domain.Name, typ uint16, rdata []byte
 		}
 		return false
 	})
-}
-
-// servedKeys are the DNSKEYs with the SEP flag that a zone was confirmed to be
-// served with.
-func (t *Tree) servedKeys(apex domain.Name) []dns.DNSKEY {
-	state, err := t.loadState(apex)
-	head := t.readHead(apex)
-	if err != nil || head.err != nil || !state.Confirmed || state.Serial != head.serial {
-		return nil
-	}
-	prev, _, err := t.readPublished(apex, t.PublishedPath(apex))
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(prev.DNSKEYs(), func(k dns.DNSKEY) bool { return k.Flags&dns.SEP == 0 || k.Flags&dns.REVOKE != 0 })
 }

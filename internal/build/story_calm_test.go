@@ -251,7 +251,7 @@ func TestCalm(t *testing.T) {
 		}, "example.org"},
 		{"a child is not confirmed", func(s *site, o *build.Options) {
 			s.write("state/other.example.json", strings.Replace(s.read("state/other.example.json"), `"confirmed": true`, `"confirmed": false`, 1))
-		}, "example other.example"},
+		}, "other.example"},
 		{"another child", func(s *site, o *build.Options) {
 			s.write("primary/example", s.read("primary/example")+"net NS ns1.example.org.\n")
 		}, "example"},

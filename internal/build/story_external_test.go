@@ -165,6 +165,20 @@ func TestDSFromChild(t *testing.T) {
 	if r := one(t, s.build(ok), "example.org"); r.Action != build.Unchanged {
 		t.Errorf("nothing changed, and yet: %+v", r)
 	}
+	// While a new version of the child is not confirmed, the DS stays.
+	s.server = &publish.None{Confirm: addresses("127.0.0.1:9")}
+	s.write("primary/child.example.org", "ns1 A 192.0.2.53\nwww A 192.0.2.54\n")
+	s.build(failed)
+	s.write("primary/example.org", s.read("primary/example.org")+"more A 192.0.2.55\n")
+	s.build(failed)
+	if text := s.read("signed/example.org"); !strings.Contains(text, "192.0.2.55") || strings.Count(text, "\tDS\t") != 1 || !strings.Contains(s.read("signed/child.example.org"), "192.0.2.54") {
+		t.Errorf("not confirmed:\n%s", text)
+	}
+	s.server = none
+	s.build(ok)
+	if text := s.read("signed/example.org"); strings.Count(text, "\tDS\t") != 1 {
+		t.Errorf("confirmed:\n%s", text)
+	}
 	// A hand-written DS that does not fit is refused by the guard.
 	s.write("primary/example.org", s.read("primary/example.org")+"child DS 1 13 2 0000000000000000000000000000000000000000000000000000000000000000\n")
 	if r := one(t, s.build(ok), "example.org"); r.Action != build.Published {
