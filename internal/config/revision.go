@@ -153,7 +153,7 @@ func (r *Revision) Of(path string) (rel string, ok bool) {
 // checkout without being of the revision.
 func (l *loader) inRevision(path string, collected bool) string {
 	of := l.Exported(path)
-	if collected && !HoldsFiles(of) {
+	if of == path || collected && !HoldsFiles(of) { // what is not exported is not touched: it may hang
 		return path
 	}
 	return of
