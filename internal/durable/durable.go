@@ -165,7 +165,8 @@ func (f *File) commit(after time.Time) error {
 		return fs.ErrClosed
 	}
 	target := f.target()
-	if old, err := os.Lstat(target); err == nil && old.ModTime().After(after) {
+	old, none := os.Lstat(target)
+	if none == nil && old.ModTime().After(after) {
 		after = old.ModTime()
 	}
 	if err := f.o.try("mtime", func() error { return f.advance(after) }); err != nil {
@@ -177,13 +178,18 @@ func (f *File) commit(after time.Time) error {
 	if err := f.o.try("close", f.f.Close); err != nil {
 		return err
 	}
-	defer letGo(target)()
+	if none == nil && old.Size() >= largeFile {
+		defer letGo(target)()
+	}
 	if err := f.o.try("rename", func() error { return os.Rename(f.Path(), target) }); err != nil {
 		return err
 	}
 	f.done = true
 	return f.o.try("syncdir", func() error { return syncDir(f.dir) })
 }
+
+// largeFile is from how many octets on it takes noticeable time to free a file.
+const largeFile = 1 << 20
 
 // letGo keeps the file at path until the function that it returns is called, which does
 // not wait: to free what a large file takes is much of the time of a rename over it.

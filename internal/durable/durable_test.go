@@ -322,8 +322,8 @@ func TestCommitLetsGo(t *testing.T) {
 		return len(entries)
 	}
 	before := open()
-	for i := range 100 {
-		if err := WriteFile(path, bytes.Repeat([]byte{byte(i)}, 1<<16), Options{}); err != nil {
+	for i := range 20 {
+		if err := WriteFile(path, bytes.Repeat([]byte{byte(i)}, largeFile), Options{}); err != nil {
 			t.Fatal(err)
 		}
 	}
