@@ -23,9 +23,9 @@ type checkout struct {
 	good     bool               // the last update left a whole revision
 	failed   error              // of the last update
 	revision string
-	next     time.Time            // update
-	zones    map[domain.Name]bool // built while it was held
-	running  atomic.Int32         // questions of jobs about its lock
+	next     time.Time                // update
+	zones    map[domain.Name]bool     // built while it was held
+	question atomic.Pointer[question] // a job's about its lock that runs
 }
 
 // hold is why nothing of a checkout counts at an instant: a lock file, or a disk that does
@@ -73,27 +73,37 @@ func (c *checkout) asksSoon() func() hold {
 	if c == nil || c.Locked == nil {
 		return c.asks()
 	}
-	running, locked := &c.running, c.Locked
+	last, locked := &c.question, c.Locked
 	return func() hold {
-		if running.Load() > 0 { // one job asks at a time: nobody waits for it any more
-			return hold{mute: true}
+		if q := last.Load(); q != nil { // one job asks at a time, and nobody waits for this one any more
+			select {
+			case <-q.answered:
+			case <-time.After(askGrace):
+				return hold{mute: true}
+			}
 		}
-		running.Add(1)
-		answer := make(chan string, 1)
+		q := &question{answered: make(chan struct{})}
+		last.Store(q)
 		go func() {
-			lock := locked()
-			running.Add(-1)
-			answer <- lock
+			q.lock = locked()
+			last.Store(nil)
+			close(q.answered)
 		}()
 		timer := time.NewTimer(askWait)
 		defer timer.Stop()
 		select {
-		case lock := <-answer:
-			return hold{lock: lock}
+		case <-q.answered:
+			return hold{lock: q.lock}
 		case <-timer.C:
 			return hold{mute: true}
 		}
 	}
+}
+
+// question is a job's about the lock of a checkout.
+type question struct {
+	answered chan struct{} // closed when lock is known
+	lock     string
 }
 
 // held reports whether nothing of the checkout counts now.

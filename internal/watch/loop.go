@@ -21,15 +21,16 @@ const (
 	fullEvery  = time.Hour              // all content is read again
 	lockPoll   = 250 * time.Millisecond // while a checkout is locked
 	lockAlarm  = 5 * time.Minute
-	stopGrace  = 75 * time.Second // for the running build at the end; systemd waits for 90
-	fetchLast  = 3 * time.Second  // for a running update, at the end and before a reload
-	updateLong = 2 * time.Minute  // for an update, until an alarm
-	stopLast   = 10 * time.Second // after it was told to stop
-	askWait    = 5 * time.Second  // for the answer whether a checkout is locked, before a build
-	hangWait   = time.Minute      // for what takes a build no time, until an alarm
-	stopHangs  = 10 * time.Second // likewise, until the end does not wait for it
-	hangLast   = 3 * time.Second  // for looks, and for a build that hangs, after they were told to stop
-	laterLoad  = 10 * time.Second // until a configuration that does not answer is loaded again
+	stopGrace  = 75 * time.Second      // for the running build at the end; systemd waits for 90
+	fetchLast  = 3 * time.Second       // for a running update, at the end and before a reload
+	updateLong = 2 * time.Minute       // for an update, until an alarm
+	stopLast   = 10 * time.Second      // after it was told to stop
+	askWait    = 5 * time.Second       // for the answer whether a checkout is locked, before a build
+	askGrace   = 10 * time.Millisecond // likewise, for one that was given up before
+	hangWait   = time.Minute           // for what takes a build no time, until an alarm
+	stopHangs  = 10 * time.Second      // likewise, until the end does not wait for it
+	hangLast   = 3 * time.Second       // for looks, and for a build that hangs, after they were told to stop
+	laterLoad  = 10 * time.Second      // until a configuration that does not answer is loaded again
 )
 
 // Loop decides when to build which zones. Run may be called once.
