@@ -93,10 +93,16 @@ func (c *customer) put(name, text string) {
 // does runs acmehook, wants an exit status, and gives all that was said.
 func (c *customer) does(code int, args ...string) string {
 	c.t.Helper()
-	cmd := exec.CommandContext(c.t.Context(), c.client, append([]string{"-C", c.dir}, args...)...)
+	return acmehook(c.t, c.ca, c.client, c.dir, code, args)
+}
+
+// acmehook runs the program in a directory, wants an exit status, and gives all that was said.
+func acmehook(t *testing.T, ca *lab.CA, program, dir string, code int, args []string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, append([]string{"-C", dir}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if got := cmd.ProcessState.ExitCode(); got != code {
-		c.t.Fatalf("%v: exit status %d, want %d: %v\n%s\nPebble:\n%s", args, got, code, err, out, c.ca.Log())
+		t.Fatalf("%v: exit status %d, want %d: %v\n%s\nPebble:\n%s", args, got, code, err, out, ca.Log())
 	}
 	return string(out)
 }

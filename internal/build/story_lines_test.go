@@ -83,12 +83,7 @@ func (s *shop) dns() string {
 // says runs acmehook while nobody builds, and wants an exit status.
 func (s *shop) says(status int, args ...string) string {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), s.program, append([]string{"-C", s.dir}, args...)...)
-	out, err := cmd.CombinedOutput()
-	if got := cmd.ProcessState.ExitCode(); got != status {
-		s.t.Fatalf("%v: exit status %d, want %d: %v\n%s\nPebble:\n%s", args, got, status, err, out, s.ca.Log())
-	}
-	return string(out)
+	return acmehook(s.t, s.ca, s.program, s.dir, status, args)
 }
 
 func (s *shop) file(name string) string {

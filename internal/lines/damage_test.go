@@ -280,18 +280,8 @@ func TestClockWasAhead(t *testing.T) {
 // back, is an alarm in time.
 func TestLagAhead(t *testing.T) {
 	w := still(t, 38)
-	old := w.served
 	w.now = w.now.AddDate(1, 0, 0)
-	w.run(Word{Renew: true, Now: true})
-	w.served = old
-	state, err := LoadState(w.hook, w.line.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	delete(state.Served, "smtp")
-	if err := SaveState(w.hook, w.line.Name, state); err != nil {
-		t.Fatal(err)
-	}
+	w.lag()
 	w.run(Word{})
 	w.now = w.now.AddDate(-1, 0, 0)
 	w.run(Word{})
@@ -302,21 +292,27 @@ func TestLagAhead(t *testing.T) {
 	}
 }
 
-// TestLagIsOver: what a service was seen with before it was said that it cannot be asked
-// is no alarm, neither while its operator has not said anything nor afterwards.
-func TestLagIsOver(t *testing.T) {
-	w := still(t, 38)
+// lag renews, and has the service go on with the old certificate, of which nothing is known.
+func (w *world) lag() {
+	w.t.Helper()
 	old := w.served
 	w.run(Word{Renew: true, Now: true})
 	w.served = old
 	state, err := LoadState(w.hook, w.line.Name)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	delete(state.Served, "smtp")
 	if err := SaveState(w.hook, w.line.Name, state); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
+}
+
+// TestLagIsOver: what a service was seen with before it was said that it cannot be asked
+// is no alarm, neither while its operator has not said anything nor afterwards.
+func TestLagIsOver(t *testing.T) {
+	w := still(t, 38)
+	w.lag()
 	w.run(Word{})
 	w.now = w.now.Add(2 * time.Hour)
 	w.run(Word{})
