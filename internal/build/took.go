@@ -33,11 +33,12 @@ func (p *pass) tookFor(stage string, d time.Duration) {
 	}
 }
 
-// slowWriter sums up how long a writer takes.
+// slowWriter sums up what a writer takes: how much, and how long.
 type slowWriter struct {
 	io.Writer
 	clock func() time.Duration
 	took  time.Duration
+	n     int
 }
 
 // Write passes b on.
@@ -45,5 +46,6 @@ func (w *slowWriter) Write(b []byte) (int, error) {
 	begun := w.clock()
 	n, err := w.Writer.Write(b)
 	w.took += w.clock() - begun
+	w.n += n
 	return n, err
 }

@@ -31,40 +31,38 @@ type Key struct {
 	Signer crypto.Signer // nil without the private key, which is not needed to publish
 }
 
-// SignData appends the signature over data (RFC 4034 §3.1.8.1) to dst and
-// returns it with the SHA-256 of data, which names it in the verifier's ledger.
-// The signature is deterministic (RFC 6979 for ECDSA): the same key and data
-// give the same bytes. Goroutines may share a key. On an error dst comes back as
-// it was.
-func (k *Key) SignData(dst, data []byte) (sig []byte, digest [sha256.Size]byte, err error) {
-	digest = sha256.Sum256(data)
+// SignData appends the signature over data (RFC 4034 §3.1.8.1) to dst. It is
+// deterministic (RFC 6979 for ECDSA): the same key and data give the same bytes.
+// Goroutines may share a key. On an error dst comes back as it was.
+func (k *Key) SignData(dst, data []byte) ([]byte, error) {
 	if k.Signer == nil {
-		return dst, digest, errors.New("the private key is not here")
+		return dst, errors.New("the private key is not here")
+	}
+	var digest []byte
+	var opts crypto.Hash
+	switch k.DNSKEY.Algorithm {
+	case dns.ECDSAP256SHA256, dns.RSASHA256: // PKCS #1 v1.5, RFC 5702 §3
+		sum := sha256.Sum256(data)
+		digest, opts = sum[:], crypto.SHA256
+	case dns.ECDSAP384SHA384:
+		sum := sha512.Sum384(data)
+		digest, opts = sum[:], crypto.SHA384
+	case dns.ED25519:
+		digest = data // RFC 8080 §4: the data itself
+	default:
+		return dst, fmt.Errorf("algorithm %d is not one that signs here", k.DNSKEY.Algorithm)
+	}
+	sig, err := k.Signer.Sign(nil, digest, opts)
+	if err != nil {
+		return dst, err
 	}
 	switch k.DNSKEY.Algorithm {
 	case dns.ECDSAP256SHA256:
-		der, err := k.Signer.Sign(nil, digest[:], crypto.SHA256)
-		if err != nil {
-			return dst, digest, err
-		}
-		sig, err = appendFixed(dst, der, 32)
-		return sig, digest, err
+		return appendFixed(dst, sig, 32)
 	case dns.ECDSAP384SHA384:
-		sum := sha512.Sum384(data)
-		der, err := k.Signer.Sign(nil, sum[:], crypto.SHA384)
-		if err != nil {
-			return dst, digest, err
-		}
-		sig, err = appendFixed(dst, der, 48)
-		return sig, digest, err
-	case dns.ED25519:
-		sig, err = k.Signer.Sign(nil, data, crypto.Hash(0)) // RFC 8080 §4: the data itself
-		return append(dst, sig...), digest, err
-	case dns.RSASHA256:
-		sig, err = k.Signer.Sign(nil, digest[:], crypto.SHA256) // PKCS #1 v1.5, RFC 5702 §3
-		return append(dst, sig...), digest, err
+		return appendFixed(dst, sig, 48)
 	}
-	return dst, digest, fmt.Errorf("algorithm %d is not one that signs here", k.DNSKEY.Algorithm)
+	return append(dst, sig...), nil
 }
 
 // appendFixed turns an ASN.1 ECDSA signature into r and s of fixed width
@@ -91,7 +89,7 @@ func appendFixed(dst, der []byte, width int) ([]byte, error) {
 // signature and verifying it with the public one.
 func (k *Key) matches() error {
 	probe := []byte("zonebuild: does this private key belong to that DNSKEY?")
-	sig, _, err := k.SignData(nil, probe)
+	sig, err := k.SignData(nil, probe)
 	if err != nil {
 		return errors.New("the private key cannot sign") // err could tell of it
 	}

@@ -16,11 +16,11 @@ import (
 // Signed is a signed zone, ready to be written. Its signatures are made while it
 // is: they need no room then.
 type Signed struct {
-	plan  *Plan
-	zone  *zone.Zone // with the new serial
-	made  *rrset.Set // plan.made, with the digest of the zone
-	marks []verify.Mark
-	ends  []uint32 // of the items, in what was written; nil unless they are wanted
+	plan   *Plan
+	zone   *zone.Zone // with the new serial
+	made   *rrset.Set // plan.made, with the digest of the zone
+	ledger *verify.Ledger
+	ends   []uint32 // of the items, in what was written; nil unless they are wanted
 
 	// Of a zone with a digest, which covers them all, signatures are made first.
 	sigs  []byte   // the new ones, one behind the other
@@ -62,7 +62,7 @@ func (s *Signed) isDigest(it item) bool {
 }
 
 // Ledger says what each new signature covers, once the zone was written.
-func (s *Signed) Ledger() *verify.Ledger { return verify.NewLedger(s.marks) }
+func (s *Signed) Ledger() *verify.Ledger { return s.ledger }
 
 func signatureSize(k *Key) int {
 	switch k.DNSKEY.Algorithm {
@@ -98,7 +98,7 @@ func (s *Signed) sign(it item, k *Key, buf *scratch) ([]byte, error) {
 	buf.rdata = s.appendRRSIGHead(buf.rdata[:0], it, k)
 	buf.data = append(buf.data[:0], buf.rdata...)
 	buf.data = appendSignedRRs(buf.data, set, int(it.lo), int(it.hi))
-	sig, digest, err := k.SignData(buf.sig[:0], buf.data)
+	sig, err := k.SignData(buf.sig[:0], buf.data)
 	if err != nil {
 		return nil, fmt.Errorf("sign %s %s with key %d: %w", set.Name(int(it.lo)), zone.TypeName(set.Type(int(it.lo))), k.Tag, err)
 	}
@@ -106,7 +106,7 @@ func (s *Signed) sign(it item, k *Key, buf *scratch) ([]byte, error) {
 		return nil, fmt.Errorf("sign with key %d: signature of %d octets", k.Tag, len(sig))
 	}
 	buf.sig = sig
-	buf.marks = append(buf.marks, verify.MarkOf(digest, sig))
+	buf.marks = append(buf.marks, s.ledger.MarkOf(buf.data, sig))
 	buf.rdata = append(buf.rdata, sig...)
 	return buf.rdata, nil
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"runtime"
 	"sync"
-	"sync/atomic"
 
 	"github.com/miekg/dns"
 
@@ -19,13 +18,13 @@ const batch = 64
 
 // stretch is a batch of RRsets on its way through a worker: its text, in pieces.
 type stretch struct {
+	n      int // of all
 	lo, hi int // items
 	scratch
 	text   []byte
 	pieces []piece
 	sizes  []uint32 // of the items; unused unless they are wanted
 	err    error
-	done   chan struct{}
 }
 
 // piece is a part of a stretch's own text or of the previous file.
@@ -39,7 +38,7 @@ type piece struct {
 // as it was is copied from the previous file, in pieces as long as they come.
 // Signing and rendering go on on all cores, in front of what is being written.
 func (s *Signed) WriteTo(w io.Writer) (int64, error) {
-	s.marks = make([]verify.Mark, 0, s.New)
+	s.ledger = verify.NewLedger(s.New)
 	if s.plan.policy.ZoneMD != 0 {
 		if err := s.setDigest(); err != nil {
 			return 0, err
@@ -50,9 +49,9 @@ func (s *Signed) WriteTo(w io.Writer) (int64, error) {
 		out.kept = s.plan.prev.data
 	}
 	err := s.each(func(st *stretch) error {
-		s.marks = append(s.marks, st.marks...)
+		s.ledger.Add(st.marks...)
 		if s.Progress != nil {
-			s.Progress(len(s.marks), s.New)
+			s.Progress(s.ledger.Len(), s.New)
 		}
 		s.note(st.sizes)
 		return out.write(st)
@@ -81,49 +80,25 @@ func (s *Signed) note(sizes []uint32) {
 	}
 }
 
-// each renders all items, on all cores, and gives the stretches to f in order.
+// each renders all items, on all cores, and gives the stretches to f in order, one
+// at a time. A worker that has rendered the stretch which f waits for gives it that, and
+// all that are ready behind it: none waits for another unless it is far ahead.
 func (s *Signed) each(f func(*stretch) error) error {
 	batches := (len(s.plan.items) + batch - 1) / batch
 	workers := max(1, min(runtime.GOMAXPROCS(0), batches))
-	room := 8 * workers // stretches that are under way
-	idle, jobs, order := make(chan *stretch, room), make(chan *stretch, room), make(chan *stretch, room)
-	for range room {
-		idle <- &stretch{done: make(chan struct{}, 1)}
-	}
-	var failed atomic.Bool
-	go func() {
-		defer close(jobs)
-		defer close(order)
-		for i := 0; i < batches && !failed.Load(); i++ {
-			st := <-idle
-			st.lo, st.hi = i*batch, min((i+1)*batch, len(s.plan.items))
-			jobs <- st
-			order <- st
-		}
-	}()
+	q := newQueue(8 * workers)
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
-			for st := range jobs {
+			for st := q.take(batches); st != nil; st = q.take(batches) {
+				st.lo, st.hi = st.n*batch, min((st.n+1)*batch, len(s.plan.items))
 				s.render(st)
-				st.done <- struct{}{}
+				q.put(st, f)
 			}
 		})
 	}
-	defer wg.Wait()
-	var err error
-	for st := range order {
-		<-st.done
-		if err == nil {
-			err = st.err
-		}
-		if err == nil {
-			err = f(st)
-		}
-		failed.Store(err != nil)
-		idle <- st
-	}
-	return err
+	wg.Wait()
+	return q.err
 }
 
 // render makes the text of a stretch.

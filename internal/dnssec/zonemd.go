@@ -32,7 +32,7 @@ func (s *Signed) setDigest() error {
 	}
 	var buf scratch
 	err = s.store(it, &buf)
-	s.marks = append(s.marks, buf.marks...)
+	s.ledger.Add(buf.marks...)
 	return err
 }
 
@@ -81,7 +81,7 @@ func (s *Signed) signAll() error {
 	}
 	wg.Wait()
 	for w := range workers {
-		s.marks = append(s.marks, bufs[w].marks...)
+		s.ledger.Add(bufs[w].marks...)
 	}
 	return errors.Join(errs...)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -131,8 +130,8 @@ func testKey(seed byte) crypto.Signer {
 	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
 }
 
-// marks gives the marks of all signatures, their data assembled by miekg/dns.
-func (l *lines) marks(t testing.TB) []Mark {
+// addTo puts the marks of all signatures into a ledger, their data assembled by miekg/dns.
+func (l *lines) addTo(t testing.TB, ledger *Ledger) {
 	t.Helper()
 	type set struct{ owner, typ string }
 	rrs := map[set][]dns.RR{}
@@ -144,7 +143,6 @@ func (l *lines) marks(t testing.TB) []Mark {
 		k := set{strings.ToLower(rr.Header().Name), dns.Type(rr.Header().Rrtype).String()}
 		rrs[k] = append(rrs[k], rr)
 	}
-	var marks []Mark
 	for k, sigs := range rrs {
 		if k.typ != "RRSIG" {
 			continue
@@ -152,14 +150,13 @@ func (l *lines) marks(t testing.TB) []Mark {
 		for _, rr := range sigs {
 			sig := rr.(*dns.RRSIG)
 			covered := rrs[set{k.owner, dns.Type(sig.TypeCovered).String()}]
-			marks = append(marks, markOf(t, sig, covered))
+			ledger.Add(markOf(t, ledger, sig, covered))
 		}
 	}
-	return marks
 }
 
 // markOf assembles the signed data with miekg/dns.
-func markOf(t testing.TB, sig *dns.RRSIG, set []dns.RR) Mark {
+func markOf(t testing.TB, ledger *Ledger, sig *dns.RRSIG, set []dns.RR) Mark {
 	t.Helper()
 	pack := func(rr dns.RR) []byte {
 		buf := make([]byte, 4096)
@@ -198,5 +195,5 @@ func markOf(t testing.TB, sig *dns.RRSIG, set []dns.RR) Mark {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return MarkOf(sha256.Sum256(append(data, bytes.Join(all, nil)...)), signature)
+	return ledger.MarkOf(append(data, bytes.Join(all, nil)...), signature)
 }

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -25,9 +26,57 @@ func TestLedger(t *testing.T) {
 	if none.Has(Mark{}) || none.Len() != 0 {
 		t.Error("nil ledger holds something")
 	}
-	l := NewLedger([]Mark{{3}, {1}, {3}})
-	if l.Len() != 2 || !l.Has(Mark{1}) || !l.Has(Mark{3}) || l.Has(Mark{2}) {
-		t.Errorf("ledger: %v", l)
+	for _, room := range []int{0, 1, 1000} {
+		l := NewLedger(room)
+		if l.Has(Mark{1, 1}) || l.Len() != 0 {
+			t.Error("an empty ledger holds something")
+		}
+		same := l.MarkOf([]byte("data"), []byte("signature"))
+		for i := range 1000 { // all of them at the same place
+			l.Add(Mark{1 << 63, uint64(2*i + 1)}, same)
+		}
+		if l.Len() != 1001 || !l.Has(same) || !l.Has(Mark{1 << 63, 1999}) || l.Has(Mark{1 << 63, 2001}) || l.Has(Mark{1, 1}) {
+			t.Errorf("room for %d: %d marks", room, l.Len())
+		}
+		for _, m := range []Mark{
+			l.MarkOf([]byte("date"), []byte("signature")), l.MarkOf([]byte("data"), []byte("signaturf")), l.MarkOf(nil, nil),
+			NewLedger(0).MarkOf([]byte("data"), []byte("signature")),
+		} {
+			if l.Has(m) {
+				t.Errorf("the mark of something else is in the ledger")
+			}
+		}
+	}
+}
+
+// largeLedger holds the signatures of a zone, and more as if the zone were large.
+func largeLedger(t *testing.T, zone lines) *Ledger {
+	l := NewLedger(0)
+	zone.addTo(t, l)
+	for i := range 3 * SampleSize {
+		l.Add(Mark{uint64(i) << 47, 1})
+	}
+	return l
+}
+
+// The sample is of signatures of all types, and of about as many as are wanted.
+func TestSampleIsSpread(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	const all, n = 60_000, 30
+	var chosen [3]int // as if of A, AAAA and NSEC in turn
+	for i := range all {
+		signature := binary.LittleEndian.AppendUint64(nil, random.Uint64())
+		if isSampled(signature, n) {
+			chosen[i%3]++
+		}
+	}
+	for i, got := range chosen {
+		if want := all / n / 3; got < want*4/5 || got > want*6/5 {
+			t.Errorf("type %d: %d chosen, want about %d", i, got, want)
+		}
+	}
+	if !isSampled([]byte("short"), n) || !isSampled(make([]byte, 64), n) {
+		t.Error("a strange signature is not looked at")
 	}
 }
 
@@ -35,13 +84,9 @@ func TestLedger(t *testing.T) {
 // trusted file gets a public-key operation, and so do samples and the apex.
 func TestSettledBy(t *testing.T) {
 	all := lines(fixture(t, "nsec"))
-	marks := all.marks(t)
-	many := slices.Clone(marks) // as if the zone were large
-	for i := range 3 * SampleSize {
-		var m Mark
-		binary.BigEndian.PutUint32(m[:], uint32(i)<<17)
-		many = append(many, m)
-	}
+	whole, large := NewLedger(0), largeLedger(t, all)
+	all.addTo(t, whole)
+	n := whole.Len()
 	changed := slices.Clone(all)
 	changed.edit("mail", "A", "192.0.2.3", "192.0.2.33")
 	changed.sign("mail", "A")
@@ -51,7 +96,6 @@ func TestSettledBy(t *testing.T) {
 			apex++
 		}
 	}
-	n := len(marks)
 	tests := []struct {
 		name                        string
 		zone                        lines
@@ -59,11 +103,11 @@ func TestSettledBy(t *testing.T) {
 		verified, byLedger, trusted int // byLedger < 0: some, not all
 	}{
 		{"nothing", all, Options{}, n, 0, 0},
-		{"whole ledger", all, Options{Ledger: NewLedger(marks)}, n, 0, 0},
-		{"empty ledger", all, Options{Ledger: NewLedger(nil)}, n, 0, 0},
-		{"large ledger, all", all, Options{Ledger: NewLedger(many), Mode: All}, n, 0, 0},
-		{"large ledger, auto", all, Options{Ledger: NewLedger(many), Mode: Auto}, n, 0, 0},
-		{"large ledger, sample", all, Options{Ledger: NewLedger(many), Mode: Sample}, -1, -1, 0},
+		{"whole ledger", all, Options{Ledger: whole}, n, 0, 0},
+		{"empty ledger", all, Options{Ledger: NewLedger(0)}, n, 0, 0},
+		{"large ledger, all", all, Options{Ledger: large, Mode: All}, n, 0, 0},
+		{"large ledger, auto", all, Options{Ledger: large, Mode: Auto}, n, 0, 0},
+		{"large ledger, sample", all, Options{Ledger: large, Mode: Sample}, -1, -1, 0},
 		{"trusted", all, Options{Trusted: Trust(all.text())}, 0, 0, n},
 		{"trusted, one signed anew", changed, Options{Trusted: Trust(all.text())}, 1, 0, n - 1},
 		{"trusted file in another order", all, Options{Trusted: Trust(reversed(all).text())}, n, 0, 0},
@@ -110,13 +154,7 @@ func otherKeys(l lines) lines {
 // A mark is of the data too: what changed after signing is not in the ledger.
 func TestLedgerCoversData(t *testing.T) {
 	all := lines(fixture(t, "nsec"))
-	marks := all.marks(t)
-	for i := range 4 * SampleSize {
-		var m Mark
-		binary.BigEndian.PutUint32(m[:], uint32(i)<<17)
-		marks = append(marks, m)
-	}
-	ledger := NewLedger(marks)
+	ledger := largeLedger(t, all)
 	bad := slices.Clone(all)
 	for i, line := range bad {
 		bad[i] = strings.Replace(line, "192.0.2.", "192.0.3.", 1)

@@ -1,10 +1,10 @@
 package verify
 
 import (
-	"bytes"
-	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"slices"
+	"hash/maphash"
+	"math/bits"
 )
 
 // Mode says which of the signatures that are new (in the ledger) get a
@@ -56,34 +56,76 @@ func (m *Mode) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Mark identifies one signature together with what it covers: the first 16
-// octets of SHA-256(SHA-256(signed data, RFC 4034 §3.1.8.1) || signature).
-type Mark [16]byte
-
-// MarkOf is the mark of a signature; the digest is SHA-256 of the signed data,
-// whatever the algorithm of the key.
-func MarkOf(signedDataDigest [sha256.Size]byte, signature []byte) Mark {
-	// Signatures of at most 4,096 bits stay on the stack.
-	var room [sha256.Size + 512]byte
-	sum := sha256.Sum256(append(append(room[:0], signedDataDigest[:]...), signature...))
-	return Mark(sum[:16])
-}
+// Mark identifies one signature together with what it covers, within a ledger: a
+// keyed hash of the signed data (RFC 4034 §3.1.8.1), and one of the signature. The
+// keys are random and never leave the process.
+type Mark struct{ data, signature uint64 }
 
 // Ledger is the set of the marks of the signatures that the signer has just
-// made. It is immutable and safe for concurrent use; nil is no ledger.
-type Ledger struct{ marks []Mark }
+// made. It is safe for concurrent use but for Add; nil is no ledger.
+type Ledger struct {
+	seed  maphash.Seed
+	table []Mark // by the hash of the data, each at its place or behind; the zero Mark is none
+	n     int
+}
 
-// NewLedger takes the marks, in any order; repeated ones count once. The slice is
-// the ledger's from then on.
-func NewLedger(marks []Mark) *Ledger {
-	slices.SortFunc(marks, compareMarks)
-	return &Ledger{slices.Compact(marks)}
+// NewLedger has room for n marks before it grows.
+func NewLedger(n int) *Ledger {
+	return &Ledger{seed: maphash.MakeSeed(), table: make([]Mark, n+n/2+1)}
+}
+
+// MarkOf is the mark of a signature over data in this ledger.
+func (l *Ledger) MarkOf(data, signature []byte) Mark {
+	return Mark{maphash.Bytes(l.seed, data), maphash.Bytes(l.seed, signature) | 1} // never zero
+}
+
+// Add takes marks, in any order; repeated ones count once.
+func (l *Ledger) Add(marks ...Mark) {
+	for _, m := range marks {
+		if l.n >= len(l.table)-len(l.table)/4 {
+			l.grow()
+		}
+		if at, ok := l.find(m); !ok {
+			l.table[at] = m
+			l.n++
+		}
+	}
+}
+
+func (l *Ledger) grow() {
+	old := l.table
+	l.table, l.n = make([]Mark, 2*len(old)+8), 0
+	for _, m := range old {
+		if m != (Mark{}) {
+			l.Add(m)
+		}
+	}
 }
 
 // Has reports whether m is in the ledger.
 func (l *Ledger) Has(m Mark) bool {
+	if l == nil || l.n == 0 {
+		return false
+	}
 	_, ok := l.find(m)
 	return ok
+}
+
+// find gives the place of m, or the free one that it belongs to. The table is never
+// full.
+func (l *Ledger) find(m Mark) (int, bool) {
+	hi, _ := bits.Mul64(m.data, uint64(len(l.table)))
+	for at := int(hi); ; at++ {
+		if at == len(l.table) {
+			at = 0
+		}
+		switch l.table[at] {
+		case m:
+			return at, true
+		case Mark{}:
+			return at, false
+		}
+	}
 }
 
 // Len is the number of marks.
@@ -91,25 +133,20 @@ func (l *Ledger) Len() int {
 	if l == nil {
 		return 0
 	}
-	return len(l.marks)
+	return l.n
 }
 
-func (l *Ledger) find(m Mark) (int, bool) {
-	if l == nil {
-		return 0, false
-	}
-	return slices.BinarySearchFunc(l.marks, m, compareMarks)
-}
-
-func compareMarks(a, b Mark) int { return bytes.Compare(a[:], b[:]) }
-
-// stride says that each stride-th mark of the ledger gets a public-key
-// operation. Marks are digests, so that is a sample spread over the zone, and
-// the same one in each run.
-func (l *Ledger) stride(m Mode) int {
+// sample is the number of signatures of which one gets a public-key operation.
+func (l *Ledger) sample(m Mode) uint64 {
 	n := l.Len()
 	if m == All || m == Auto && n <= AutoLimit || n <= SampleSize {
 		return 1
 	}
-	return n / SampleSize
+	return uint64(n / SampleSize)
+}
+
+// isSampled chooses one of n signatures by their own octets, which are as good as
+// random: so the sample is spread over the zone, over all types alike, and the same in each run.
+func isSampled(signature []byte, n uint64) bool {
+	return len(signature) < 8 || binary.LittleEndian.Uint64(signature)%n == 0
 }

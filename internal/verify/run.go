@@ -2,7 +2,6 @@ package verify
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"runtime"
 	"sync"
@@ -21,7 +20,7 @@ type tally struct {
 // checkSignatures settles each collected signature: by the trusted file, by
 // the ledger, or by a public-key operation.
 func (c *checker) checkSignatures() {
-	stride := c.options.Ledger.stride(c.options.Mode)
+	sample := c.options.Ledger.sample(c.options.Mode)
 	blocks := make([]tally, (len(c.jobs)+blockSize-1)/blockSize)
 	var done atomic.Int64
 	parallel(len(blocks), func() func(int) {
@@ -31,7 +30,7 @@ func (c *checker) checkSignatures() {
 			t.faults.file = c.file
 			end := min((b+1)*blockSize, len(c.jobs))
 			for i := b * blockSize; i < end; i++ {
-				buf = c.checkJob(c.jobs[i], c.isTrusted(c.jobs[i]), stride, buf, t)
+				buf = c.checkJob(c.jobs[i], c.isTrusted(c.jobs[i]), sample, buf, t)
 			}
 			if c.options.Progress != nil {
 				c.options.Progress(int(done.Add(int64(end-b*blockSize))), len(c.jobs))
@@ -49,7 +48,7 @@ func (c *checker) checkSignatures() {
 }
 
 // checkJob checks one signature. It returns buf, its scratch room.
-func (c *checker) checkJob(j job, trusted bool, stride int, buf []byte, t *tally) []byte {
+func (c *checker) checkJob(j job, trusted bool, sample uint64, buf []byte, t *tally) []byte {
 	if trusted {
 		t.trusted++
 		return buf
@@ -57,12 +56,9 @@ func (c *checker) checkJob(j job, trusted bool, stride int, buf []byte, t *tally
 	name := c.owner(int(j.lo))
 	s := parseSig(c.rdata(int(j.sig)))
 	buf = c.signedData(buf[:0], name, j, s)
-	if ledger := c.options.Ledger; ledger != nil {
-		at, ok := ledger.find(MarkOf(sha256.Sum256(buf), s.signature))
-		if ok && at%stride != 0 && !bytes.Equal(name, c.apex) {
-			t.byLedger++
-			return buf
-		}
+	if l := c.options.Ledger; l != nil && !isSampled(s.signature, sample) && !bytes.Equal(name, c.apex) && l.Has(l.MarkOf(buf, s.signature)) {
+		t.byLedger++
+		return buf
 	}
 	var room [maxColliding]uint16
 	known := false
