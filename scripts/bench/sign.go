@@ -181,7 +181,7 @@ func (b *bench) signHosts(ctx context.Context) error {
 		return err
 	}
 	b.describe("host", fmt.Sprintf("sign %s hosts: %s records, %s signatures, NSEC", group(b.n), group(s.records), group(s.signatures)))
-	return b.sign(ctx, "host", s, true)
+	return b.sign(ctx, "host", s)
 }
 
 // signDelegations is the section `tld`: full signing with NSEC3 and opt-out.
@@ -191,24 +191,21 @@ func (b *bench) signDelegations(ctx context.Context) error {
 		return err
 	}
 	b.describe("tld", fmt.Sprintf("sign %s delegations: %s records, %s signatures, NSEC3 opt-out", group(b.n), group(s.records), group(s.signatures)))
-	return b.sign(ctx, "tld", s, false)
+	return b.sign(ctx, "tld", s)
 }
 
-func (b *bench) sign(ctx context.Context, section string, s *shape, all bool) error {
+func (b *bench) sign(ctx context.Context, section string, s *shape) error {
 	dir := b.path(section)
 	defer os.RemoveAll(dir)
 	t, err := b.treeOf(s, filepath.Join(dir, "sampled"), sampled)
 	if err != nil {
 		return err
 	}
-	entrants := []entrant{b.floorOf(s), b.fullBuild("zonebuild", ours, s, t)}
-	if all {
-		t, err := b.treeOf(s, filepath.Join(dir, "all"), "verify-signatures = \"all\"\n")
-		if err != nil {
-			return err
-		}
-		entrants = append(entrants, b.fullBuild(nameAll, verifier, s, t))
+	all, err := b.treeOf(s, filepath.Join(dir, "all"), "verify-signatures = \"all\"\n")
+	if err != nil {
+		return err
 	}
+	entrants := []entrant{b.floorOf(s), b.fullBuild("zonebuild", ours, s, t), b.fullBuild(nameAll, verifier, s, all)}
 	peers, err := b.signers(ctx, s)
 	if err != nil {
 		return err
