@@ -15,7 +15,8 @@ import (
 )
 
 // holdFrom is the size of a published file, in octets, from which on a tree that
-// keeps what it reads holds it: a smaller one is read in no time.
+// keeps what it reads holds it, and the disk flushes it beside other work: a smaller one
+// is read and flushed in no time.
 const holdFrom = 1 << 20
 
 // holding are the published zones that stay in memory between the passes of one

@@ -38,7 +38,7 @@ type slowWriter struct {
 	io.Writer
 	clock func() time.Duration
 	took  time.Duration
-	n     int
+	n     int64
 }
 
 // Write passes b on.
@@ -46,6 +46,6 @@ func (w *slowWriter) Write(b []byte) (int, error) {
 	begun := w.clock()
 	n, err := w.Writer.Write(b)
 	w.took += w.clock() - begun
-	w.n += n
+	w.n += int64(n)
 	return n, err
 }

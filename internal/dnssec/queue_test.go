@@ -7,22 +7,17 @@ import (
 	"testing/synctest"
 )
 
-// run renders n stretches with some workers and gives the numbers that f got, in its order.
-func (q *queue) run(workers, n int, render func(*stretch), f func(*stretch) error) (got []int) {
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for st := q.take(n); st != nil; st = q.take(n) {
-				render(st)
-				q.put(st, func(st *stretch) error {
-					got = append(got, st.n) // the race detector sees whether only one is at it
-					return f(st)
-				})
-			}
-		})
-	}
-	wg.Wait()
-	return got
+// numbers gives the numbers of the stretches that f got, in its order. That the race
+// detector is content says that only one worker is at it.
+func numbers(workers, n int, render func(*stretch), f func(*stretch) error) (got []int, err error) {
+	err = inTurns(workers, n, render, func(st *stretch) error {
+		if err := f(st); err != nil {
+			return err
+		}
+		got = append(got, st.n)
+		return nil
+	})
+	return got, err
 }
 
 func inOrder(got []int) bool {
@@ -34,30 +29,27 @@ func inOrder(got []int) bool {
 	return true
 }
 
-func TestQueueKeepsOrder(t *testing.T) {
+func TestInTurns(t *testing.T) {
 	for _, n := range []int{0, 1, 7, 1000} {
 		for _, workers := range []int{1, 2, 8} {
-			q := newQueue(2 * workers)
-			got := q.run(workers, n, func(*stretch) {}, func(*stretch) error { return nil })
-			if len(got) != n || !inOrder(got) || q.err != nil {
-				t.Errorf("%d stretches, %d workers: %d came, %v", n, workers, len(got), q.err)
+			got, err := numbers(workers, n, func(*stretch) {}, func(*stretch) error { return nil })
+			if len(got) != n || !inOrder(got) || err != nil {
+				t.Errorf("%d stretches, %d workers: %d came, %v", n, workers, len(got), err)
 			}
 		}
 	}
 }
 
 // One that takes long holds nobody up until all room is used.
-func TestQueueRunsAhead(t *testing.T) {
+func TestInTurnsRunsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow := make(chan struct{})
+		slow, done := make(chan struct{}), make(chan struct{})
 		var mu sync.Mutex
 		rendered := 0
 		var got []int
-		q := newQueue(5)
-		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			got = q.run(2, 100, func(st *stretch) {
+			got, _ = numbers(2, 100, func(st *stretch) {
 				if st.n == 0 {
 					<-slow
 				}
@@ -67,8 +59,8 @@ func TestQueueRunsAhead(t *testing.T) {
 			}, func(*stretch) error { return nil })
 		}()
 		synctest.Wait()
-		if rendered != 4 {
-			t.Errorf("%d rendered beside the slow one, with room for 4", rendered)
+		if want := 2*ahead - 1; rendered != want {
+			t.Errorf("%d rendered beside the slow one, want %d", rendered, want)
 		}
 		close(slow)
 		<-done
@@ -79,28 +71,22 @@ func TestQueueRunsAhead(t *testing.T) {
 }
 
 // Nothing is handed over behind a fault, nobody waits, and the fault is what comes back.
-func TestQueueEndsAtFault(t *testing.T) {
+func TestInTurnsEndsAtFault(t *testing.T) {
 	bad := errors.New("bad")
-	for name, at := range map[string]func(*stretch, bool) error{
-		"render": func(st *stretch, rendering bool) error {
-			if rendering && st.n == 10 {
-				return bad
-			}
-			return nil
-		},
-		"write": func(st *stretch, rendering bool) error {
-			if !rendering && st.n == 9 {
-				return bad
-			}
-			return nil
-		},
-	} {
-		for _, workers := range []int{1, 4} {
-			q := newQueue(3 * workers)
-			got := q.run(workers, 1000, func(st *stretch) { st.err = at(st, true) }, func(st *stretch) error { return at(st, false) })
-			if len(got) != 10 || !inOrder(got) || q.err != bad {
-				t.Errorf("%s, %d workers: got %v, %v", name, workers, got, q.err)
-			}
+	at := func(st *stretch) error {
+		if st.n == 10 {
+			return bad
+		}
+		return nil
+	}
+	for _, workers := range []int{1, 4} {
+		got, err := numbers(workers, 1000, func(st *stretch) { st.err = at(st) }, func(*stretch) error { return nil })
+		if len(got) != 10 || !inOrder(got) || err != bad {
+			t.Errorf("render, %d workers: got %v, %v", workers, got, err)
+		}
+		got, err = numbers(workers, 1000, func(st *stretch) { st.err = nil }, at)
+		if len(got) != 10 || !inOrder(got) || err != bad {
+			t.Errorf("write, %d workers: got %v, %v", workers, got, err)
 		}
 	}
 }

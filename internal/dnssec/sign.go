@@ -26,7 +26,8 @@ type Signed struct {
 	sigs  []byte   // the new ones, one behind the other
 	where []uint32 // per slot: offset in sigs, of a new one
 
-	// Progress, if there is one, hears how many of the new signatures were made.
+	// Progress, if there is one, hears how many of the new signatures were made, from
+	// several goroutines but one at a time.
 	Progress func(done, total int)
 
 	Records    int       // without signatures

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"runtime"
-	"sync"
 
 	"github.com/miekg/dns"
 
@@ -18,7 +17,7 @@ const batch = 64
 
 // stretch is a batch of RRsets on its way through a worker: its text, in pieces.
 type stretch struct {
-	n      int // of all
+	n      int // its number
 	lo, hi int // items
 	scratch
 	text   []byte
@@ -80,29 +79,15 @@ func (s *Signed) note(sizes []uint32) {
 	}
 }
 
-// each renders all items, on all cores, and gives the stretches to f in order, one
-// at a time. A worker that has rendered the stretch which f waits for gives it that, and
-// all that are ready behind it: none waits for another unless it is far ahead.
+// each renders all items, on all cores, and gives the stretches to f in order.
 func (s *Signed) each(f func(*stretch) error) error {
-	batches := (len(s.plan.items) + batch - 1) / batch
-	workers := max(1, min(runtime.GOMAXPROCS(0), batches))
-	q := newQueue(8 * workers)
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for st := q.take(batches); st != nil; st = q.take(batches) {
-				st.lo, st.hi = st.n*batch, min((st.n+1)*batch, len(s.plan.items))
-				s.render(st)
-				q.put(st, f)
-			}
-		})
-	}
-	wg.Wait()
-	return q.err
+	n := (len(s.plan.items) + batch - 1) / batch
+	return inTurns(max(1, min(runtime.GOMAXPROCS(0), n)), n, s.render, f)
 }
 
 // render makes the text of a stretch.
 func (s *Signed) render(st *stretch) {
+	st.lo, st.hi = st.n*batch, min((st.n+1)*batch, len(s.plan.items))
 	st.text, st.pieces, st.marks, st.sizes, st.err = st.text[:0], st.pieces[:0], st.marks[:0], st.sizes[:0], nil
 	for i := st.lo; i < st.hi; i++ {
 		if s.plan.spans != nil {

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"math/bits"
@@ -15,7 +14,7 @@ type Mode uint8
 const (
 	Auto   Mode = iota // all up to AutoLimit new ones, beyond that as Sample
 	All                // all
-	Sample             // those of the apex and SampleSize spread over the zone; the ledger for the rest
+	Sample             // those of the apex and about SampleSize spread over the zone; the ledger for the rest
 )
 
 // Bounds of Auto and Sample.
@@ -62,7 +61,8 @@ func (m *Mode) UnmarshalText(text []byte) (err error) {
 type Mark struct{ data, signature uint64 }
 
 // Ledger is the set of the marks of the signatures that the signer has just
-// made. It is safe for concurrent use but for Add; nil is no ledger.
+// made. Any goroutine may make marks, and look for them unless one adds some; nil is
+// no ledger.
 type Ledger struct {
 	seed  maphash.Seed
 	table []Mark // by the hash of the data, each at its place or behind; the zero Mark is none
@@ -71,7 +71,7 @@ type Ledger struct {
 
 // NewLedger has room for n marks before it grows.
 func NewLedger(n int) *Ledger {
-	return &Ledger{seed: maphash.MakeSeed(), table: make([]Mark, n+n/2+1)}
+	return &Ledger{seed: maphash.MakeSeed(), table: make([]Mark, n+n/2+2)}
 }
 
 // MarkOf is the mark of a signature over data in this ledger.
@@ -82,7 +82,7 @@ func (l *Ledger) MarkOf(data, signature []byte) Mark {
 // Add takes marks, in any order; repeated ones count once.
 func (l *Ledger) Add(marks ...Mark) {
 	for _, m := range marks {
-		if l.n >= len(l.table)-len(l.table)/4 {
+		if 4*(l.n+1) > 3*len(l.table) {
 			l.grow()
 		}
 		if at, ok := l.find(m); !ok {
@@ -111,8 +111,8 @@ func (l *Ledger) Has(m Mark) bool {
 	return ok
 }
 
-// find gives the place of m, or the free one that it belongs to. The table is never
-// full.
+// find gives the place of m, or the free one that it belongs to. A quarter of the
+// table is always free.
 func (l *Ledger) find(m Mark) (int, bool) {
 	hi, _ := bits.Mul64(m.data, uint64(len(l.table)))
 	for at := int(hi); ; at++ {
@@ -136,8 +136,8 @@ func (l *Ledger) Len() int {
 	return l.n
 }
 
-// sample is the number of signatures of which one gets a public-key operation.
-func (l *Ledger) sample(m Mode) uint64 {
+// oneIn is the number of marks of which one is chosen for a public-key operation.
+func (l *Ledger) oneIn(m Mode) uint64 {
 	n := l.Len()
 	if m == All || m == Auto && n <= AutoLimit || n <= SampleSize {
 		return 1
@@ -145,8 +145,6 @@ func (l *Ledger) sample(m Mode) uint64 {
 	return uint64(n / SampleSize)
 }
 
-// isSampled chooses one of n signatures by their own octets, which are as good as
-// random: so the sample is spread over the zone, over all types alike, and the same in each run.
-func isSampled(signature []byte, n uint64) bool {
-	return len(signature) < 8 || binary.LittleEndian.Uint64(signature)%n == 0
-}
+// isChosen chooses one mark of n, by a hash that nobody can know before: signatures of
+// all types alike, spread over the zone, and others in the next run.
+func (m Mark) isChosen(n uint64) bool { return m.data%n == 0 }

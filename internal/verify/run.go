@@ -20,7 +20,7 @@ type tally struct {
 // checkSignatures settles each collected signature: by the trusted file, by
 // the ledger, or by a public-key operation.
 func (c *checker) checkSignatures() {
-	sample := c.options.Ledger.sample(c.options.Mode)
+	oneIn := c.options.Ledger.oneIn(c.options.Mode)
 	blocks := make([]tally, (len(c.jobs)+blockSize-1)/blockSize)
 	var done atomic.Int64
 	parallel(len(blocks), func() func(int) {
@@ -30,7 +30,7 @@ func (c *checker) checkSignatures() {
 			t.faults.file = c.file
 			end := min((b+1)*blockSize, len(c.jobs))
 			for i := b * blockSize; i < end; i++ {
-				buf = c.checkJob(c.jobs[i], c.isTrusted(c.jobs[i]), sample, buf, t)
+				buf = c.checkJob(c.jobs[i], c.isTrusted(c.jobs[i]), oneIn, buf, t)
 			}
 			if c.options.Progress != nil {
 				c.options.Progress(int(done.Add(int64(end-b*blockSize))), len(c.jobs))
@@ -48,7 +48,7 @@ func (c *checker) checkSignatures() {
 }
 
 // checkJob checks one signature. It returns buf, its scratch room.
-func (c *checker) checkJob(j job, trusted bool, sample uint64, buf []byte, t *tally) []byte {
+func (c *checker) checkJob(j job, trusted bool, oneIn uint64, buf []byte, t *tally) []byte {
 	if trusted {
 		t.trusted++
 		return buf
@@ -56,9 +56,11 @@ func (c *checker) checkJob(j job, trusted bool, sample uint64, buf []byte, t *ta
 	name := c.owner(int(j.lo))
 	s := parseSig(c.rdata(int(j.sig)))
 	buf = c.signedData(buf[:0], name, j, s)
-	if l := c.options.Ledger; l != nil && !isSampled(s.signature, sample) && !bytes.Equal(name, c.apex) && l.Has(l.MarkOf(buf, s.signature)) {
-		t.byLedger++
-		return buf
+	if ledger := c.options.Ledger; ledger != nil && !bytes.Equal(name, c.apex) {
+		if m := ledger.MarkOf(buf, s.signature); !m.isChosen(oneIn) && ledger.Has(m) {
+			t.byLedger++
+			return buf
+		}
 	}
 	var room [maxColliding]uint16
 	known := false

@@ -98,7 +98,8 @@ func (r *results) best(section string, of role, number func(*row) float64) float
 }
 
 // barResult is one bar, and what was reached: by the medians, and for comparison by
-// the fastest run of each, which a busy neighbour of the machine disturbs least.
+// the fastest run of each, which a busy neighbour of the machine disturbs least; of a
+// peak, by the medians too.
 type barResult struct {
 	Name    string  `json:"name"`
 	Limit   float64 `json:"limit"`
