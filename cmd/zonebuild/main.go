@@ -18,7 +18,7 @@ import (
 
 // gcPercent: the garbage collector has little to look at here, large zones being
 // few and large slices, so that room is dearer than its work.
-const gcPercent = 40
+const gcPercent = 25
 
 func main() {
 	if os.Getenv("GOGC") == "" {

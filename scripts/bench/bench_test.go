@@ -342,8 +342,10 @@ func message(err error) string {
 }
 
 func TestFloor(t *testing.T) {
-	var out strings.Builder
-	if err := floorChild(1000, &out); err != nil || !strings.Contains(out.String(), ".") {
-		t.Errorf("%q, %v", out.String(), err)
+	for _, verify := range []bool{false, true} {
+		var out strings.Builder
+		if err := floorChild(1000, verify, &out); err != nil || !strings.Contains(out.String(), ".") {
+			t.Errorf("%q, %v", out.String(), err)
+		}
 	}
 }

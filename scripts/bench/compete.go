@@ -16,6 +16,7 @@ const (
 	peer     role = "peer"     // does the same work as ours
 	verifier role = "verifier" // signs, and verifies what it signed
 	floor    role = "floor"
+	floorAll role = "floor-all" // of what signs, and verifies what it signed
 )
 
 // entrant is one way to do a piece of work.

@@ -36,7 +36,7 @@ func holdChild(ctx context.Context, dir, apex string, in io.Reader, out io.Write
 	}
 	defer t.Close()
 	t.Keep()
-	debug.SetGCPercent(40) // as zonebuild does
+	debug.SetGCPercent(25) // as zonebuild does
 	answer := json.NewEncoder(out)
 	do := func(round int) error {
 		start := time.Now()

@@ -83,8 +83,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			return flag.ErrHelp
 		}
 		return runChild(ctx, flags.Arg(0), flags.Args()[1:], stdin, stdout)
-	case "floor":
-		return floorChild(*n, stdout)
+	case childFloor, childFloorAll:
+		return floorChild(*n, *child == childFloorAll, stdout)
 	case "rebuild":
 		return rebuildChild(ctx, flags.Arg(0), flags.Arg(1), *n, stdout)
 	case "hold":
