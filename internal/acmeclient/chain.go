@@ -80,7 +80,8 @@ func parseChain(text []byte) ([]*x509.Certificate, error) {
 		if block.Type != "CERTIFICATE" || len(block.Headers) > 0 {
 			return nil, fmt.Errorf("the chain holds a PEM block %q", clean(block.Type))
 		}
-		if bytes.Count(rest[:begin-len(after)], []byte("-----BEGIN ")) != 1 {
+		// What pem.Decode skips or overlooks, others who read the file may not (RFC 8555 §9.1).
+		if !bytes.Equal(squeezed(rest[:begin-len(after)]), squeezed(pem.EncodeToMemory(block))) {
 			return nil, errors.New("the chain holds a broken PEM block")
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
@@ -94,6 +95,9 @@ func parseChain(text []byte) ([]*x509.Certificate, error) {
 	}
 	return chain, nil
 }
+
+// squeezed is text without white space.
+func squeezed(text []byte) []byte { return bytes.Join(bytes.Fields(text), nil) }
 
 func checkLeaf(leaf *x509.Certificate, want expected) error {
 	const refused = "the certificate is not what was ordered: "
