@@ -173,7 +173,7 @@ func TestKilled(t *testing.T) {
 		"before save order-a 4", "before POST /finalize-order 1", "after POST /finalize-order 1", "before save order-a 5", "before POST /certZ 1", "after POST /certZ 1",
 		"before the caller stores the certificate 1", "before remove order-a 1",
 	}
-	kills := map[string]bool{}
+	kills, again := map[string]bool{}, 0
 	for n := 0; n < len(places); n++ {
 		store := FileStore{t.TempDir()}
 		before := issuedBy(v.ca)
@@ -195,6 +195,12 @@ func TestKilled(t *testing.T) {
 			places = append(places, d.steps...)
 		}
 		kills[d.at] = dead
+		if !dead && slices.Contains(want, d.at) && again < 5 {
+			// Pebble uses one of 100 authorizations again even if it shall use none: such
+			// an order has fewer steps.
+			again++
+			n--
+		}
 		forgotten := !dead || strings.HasPrefix(d.at, "after remove order-a")
 		got, err, _ := v.run(store, &death{}, func(c *Client, s Solver) (*Certificate, error) {
 			got, err := c.Resume(t.Context(), s, "a")

@@ -86,7 +86,7 @@ type PebbleOptions struct {
 	Profiles   map[string]uint64 // the seconds that their certificates are valid; none: one, "default"
 	EAB        map[string]string // keys of external accounts by their names, base64url; some: an account needs one
 	Alternates int               // chains beside the first
-	Reuse      int               // per cent of authorizations that are used again
+	Reuse      int               // per cent of authorizations that are used again; with 0 still one in a hundred
 	RetryAfter int               // seconds that it wants clients to wait
 }
 
