@@ -57,7 +57,7 @@ func (m *Mode) UnmarshalText(text []byte) (err error) {
 
 // Mark identifies one signature together with what it covers, within a ledger: a
 // keyed hash of the signed data (RFC 4034 §3.1.8.1), and one of the signature. The
-// keys are random and never leave the process.
+// ledger's key is random and never leaves the process.
 type Mark struct{ data, signature uint64 }
 
 // Ledger is the set of the marks of the signatures that the signer has just
