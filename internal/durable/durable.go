@@ -48,7 +48,7 @@ func (o Options) try(step string, do func() error) error {
 }
 
 // File is a file being written. Nobody sees it under its name before Commit.
-// It is not safe for concurrent use.
+// It is not safe for concurrent use, but Flush may run beside Write and WriteAt.
 type File struct {
 	f         *os.File
 	dir, name string

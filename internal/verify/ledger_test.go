@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +58,26 @@ func TestLedgerFull(t *testing.T) {
 			if l.Has(Mark{uint64(i) << 60, 3}) || !l.Has(Mark{uint64(i) << 60, 1}) {
 				t.Errorf("room for %d, %d marks: wrong", room, i+1)
 			}
+		}
+	}
+}
+
+// One of n signatures is chosen, whatever the algorithm, and one that is too short to be any.
+func TestChosen(t *testing.T) {
+	const n, of = 10, 4000
+	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	chosen := 0
+	for i := range of {
+		if isChosen(ed25519.Sign(private, []byte{byte(i), byte(i >> 8)}), n) {
+			chosen++
+		}
+	}
+	if chosen < of/n*3/4 || chosen > of/n*5/4 { // deterministic
+		t.Errorf("%d of %d", chosen, of)
+	}
+	for size := range 8 {
+		if !isChosen(bytes.Repeat([]byte{1}, size), 7) {
+			t.Errorf("%d octets: not chosen", size)
 		}
 	}
 }
@@ -118,6 +140,10 @@ func TestSettledBy(t *testing.T) {
 			if tt.byLedger < 0 {
 				if r.ByLedger == 0 || r.ByLedger >= n-apex { // about half of them
 					t.Errorf("%d by ledger", r.ByLedger)
+				}
+				tt.o.Ledger = largeLedger(t, all) // with a key of its own
+				if again, _ := Bytes("zone", tt.zone.text(), tt.o); again.ByLedger != r.ByLedger {
+					t.Errorf("the same file has %d by ledger, then %d", r.ByLedger, again.ByLedger)
 				}
 				return
 			}

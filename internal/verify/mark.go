@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"math/bits"
@@ -145,6 +146,12 @@ func (l *Ledger) oneIn(m Mode) uint64 {
 	return uint64(n / SampleSize)
 }
 
-// isChosen chooses one mark of n, by a hash that nobody can know before: signatures of
-// all types alike, spread over the zone, and others in the next run.
-func (m Mark) isChosen(n uint64) bool { return m.data%n == 0 }
+// isChosen chooses one signature of n, by its last octets, which are as good as random:
+// the same ones of the same file, spread over the zone, and others once it is signed anew.
+func isChosen(signature []byte, n uint64) bool {
+	const octets = 8
+	if len(signature) < octets {
+		return true // none that could be good
+	}
+	return binary.BigEndian.Uint64(signature[len(signature)-octets:])%n == 0
+}

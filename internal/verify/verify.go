@@ -40,7 +40,8 @@ type Options struct {
 	Ledger *Ledger
 	// Mode says which signatures of the Ledger get a public-key operation.
 	Mode Mode
-	// Trusted is the file of before: what it has too was verified.
+	// Trusted is the file of before: what it has too was settled then, by a public-key
+	// operation or by a Ledger, and is not looked at again.
 	Trusted *Trusted
 	// DS is what the parent publishes; if any, at least one must match a key
 	// that signs the DNSKEY set.

@@ -173,6 +173,7 @@ func (b *bench) floorOf(s *shape, name string, r role, child string) entrant {
 				return t, err
 			}
 			t.peak = 0
+			t.cpu *= float64(s.signatures) / float64(min(s.signatures, maxFloor)) // its seconds are so already
 			t.seconds, err = strconv.ParseFloat(strings.TrimSpace(t.said), 64)
 			return t, err
 		},
