@@ -1,13 +1,16 @@
 package verify
 
 import (
-	"bytes"
-	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/miekg/dns"
+
 	"zonebuild/internal/diag"
+	"zonebuild/internal/domain"
 )
 
 func TestParseMode(t *testing.T) {
@@ -62,22 +65,20 @@ func TestLedgerFull(t *testing.T) {
 	}
 }
 
-// One of n signatures is chosen, whatever the algorithm, and one that is too short to be any.
-func TestChosen(t *testing.T) {
-	const n, of = 10, 4000
-	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	chosen := 0
-	for i := range of {
-		if isChosen(ed25519.Sign(private, []byte{byte(i), byte(i >> 8)}), n) {
-			chosen++
+// The sample is of signatures of all types, and of about as many as are wanted.
+func TestSampleIsSpread(t *testing.T) {
+	const names, n = 20_000, 30
+	for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeNSEC} {
+		chosen := 0
+		for i := range names {
+			name := domain.MustParse(fmt.Sprintf("host%d.example.org", i))
+			data := binary.BigEndian.AppendUint16([]byte(name.Wire()), rrtype)
+			if isChosen(data, n) {
+				chosen++
+			}
 		}
-	}
-	if chosen < of/n*3/4 || chosen > of/n*5/4 { // deterministic
-		t.Errorf("%d of %d", chosen, of)
-	}
-	for size := range 8 {
-		if !isChosen(bytes.Repeat([]byte{1}, size), 7) {
-			t.Errorf("%d octets: not chosen", size)
+		if want := names / n; chosen < want*4/5 || chosen > want*6/5 { // the same in each run
+			t.Errorf("type %d: %d chosen, want about %d", rrtype, chosen, want)
 		}
 	}
 }
@@ -168,30 +169,46 @@ func otherKeys(l lines) lines {
 	return l
 }
 
-// A signer that believes in its bad signatures is found out by the sample.
+// A signer that believes in its bad signatures is found out by the sample, also if it gives
+// the same for all: whichever that is.
 func TestSampleFindsBadSignatures(t *testing.T) {
-	bad := lines(fixture(t, "nsec"))
-	signatures := 0
-	for i, line := range bad {
-		if name, _, _ := strings.Cut(line, "\t"); name == "example.org." || !strings.Contains(line, "\tRRSIG\t") {
-			continue
+	good := lines(fixture(t, "nsec"))
+	var signed []int
+	for i, line := range good {
+		if name, _, _ := strings.Cut(line, "\t"); name != "example.org." && strings.Contains(line, "\tRRSIG\t") {
+			signed = append(signed, i)
 		}
-		signatures++
+	}
+	signature := func(line string) (before, sig string) {
 		at := strings.LastIndex(line, " ") + 1
-		c := "A"
-		if line[at] == 'A' {
-			c = "B"
-		}
-		bad[i] = line[:at] + c + line[at+1:]
+		return line[:at], line[at:]
 	}
-	r, l := Bytes("zone", bad.text(), Options{Now: fixtureNow, Ledger: largeLedger(t, bad), Mode: Sample})
-	if len(l) == 0 || len(l) >= signatures || r.ByLedger == 0 {
-		t.Errorf("%d of %d bad signatures found, %d by ledger", len(l), signatures, r.ByLedger)
-	}
-	for _, d := range l {
-		if d.Code != "rrsig-bad" {
-			t.Error(d)
+	check := func(spoil func(sig string) string) {
+		t.Helper()
+		bad := slices.Clone(good)
+		for _, i := range signed {
+			before, sig := signature(good[i])
+			bad[i] = before + spoil(sig)
 		}
+		r, l := Bytes("zone", bad.text(), Options{Now: fixtureNow, Ledger: largeLedger(t, bad), Mode: Sample})
+		if len(l) == 0 || len(l) >= len(signed) || r.ByLedger == 0 {
+			t.Errorf("%d of %d bad signatures found, %d by ledger", len(l), len(signed), r.ByLedger)
+		}
+		for _, d := range l {
+			if d.Code != "rrsig-bad" {
+				t.Error(d)
+			}
+		}
+	}
+	check(func(sig string) string {
+		if sig[0] == 'A' {
+			return "B" + sig[1:]
+		}
+		return "A" + sig[1:]
+	})
+	for _, i := range signed {
+		_, same := signature(good[i])
+		check(func(string) string { return same })
 	}
 }
 

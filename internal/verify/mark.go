@@ -1,8 +1,8 @@
 package verify
 
 import (
-	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"hash/maphash"
 	"math/bits"
 )
@@ -146,12 +146,7 @@ func (l *Ledger) oneIn(m Mode) uint64 {
 	return uint64(n / SampleSize)
 }
 
-// isChosen chooses one signature of n, by its last octets, which are as good as random:
-// the same ones of the same file, spread over the zone, and others once it is signed anew.
-func isChosen(signature []byte, n uint64) bool {
-	const octets = 8
-	if len(signature) < octets {
-		return true // none that could be good
-	}
-	return binary.BigEndian.Uint64(signature[len(signature)-octets:])%n == 0
-}
+// isChosen chooses one signature of n by a checksum of what it covers (RFC 4034
+// §3.1.8.1): the same ones of the same file, spread over the zone and its types, others once
+// it is signed anew, and some of them where a signer gives the same octets for all.
+func isChosen(data []byte, n uint64) bool { return uint64(crc32.ChecksumIEEE(data))%n == 0 }

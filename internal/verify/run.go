@@ -57,7 +57,7 @@ func (c *checker) checkJob(j job, trusted bool, oneIn uint64, buf []byte, t *tal
 	s := parseSig(c.rdata(int(j.sig)))
 	buf = c.signedData(buf[:0], name, j, s)
 	if ledger := c.options.Ledger; ledger != nil && !bytes.Equal(name, c.apex) {
-		if !isChosen(s.signature, oneIn) && ledger.Has(ledger.MarkOf(buf, s.signature)) {
+		if !isChosen(buf, oneIn) && ledger.Has(ledger.MarkOf(buf, s.signature)) {
 			t.byLedger++
 			return buf
 		}
